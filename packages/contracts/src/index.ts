@@ -1,0 +1,4 @@
+export * from './host-api.js';
+export * from './json.js';
+export * from './starter-api.js';
+export * from './task.js';
