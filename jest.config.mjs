@@ -1,0 +1,58 @@
+// How jest finds and compiles the tests: three projects told apart by file name. `unit` needs nothing but
+// Node; `integration` needs MariaDB and/or Docker; `e2e` runs the built services. `npm test` (scripts/test.mjs)
+// brings up what they need; docs are in CONTRIBUTING.md.
+
+const swc = [
+  '@swc/jest',
+  {
+    jsc: { parser: { syntax: 'typescript' }, target: 'es2022' },
+    module: { type: 'commonjs' },
+    sourceMaps: 'inline',
+  },
+];
+
+const packageNames = '(?:client|contracts|service-kit|testkit)';
+const serviceNames = '(?:scheduler|starter|embedded)';
+
+const shared = {
+  rootDir: import.meta.dirname,
+  testEnvironment: 'node',
+  transform: { '\\.ts$': swc },
+  // Sources, not dist: a test never sees a stale build, and a failure points at the line that was written.
+  moduleNameMapper: {
+    [`^@stadion/(${packageNames})$`]: '<rootDir>/packages/$1/src/index.ts',
+    [`^@stadion/(${serviceNames})$`]: '<rootDir>/services/$1/src/index.ts',
+  },
+  // Turns './x.js' into './x.ts', in our files only: a mapping by pattern would reach into node_modules.
+  resolver: '<rootDir>/scripts/lib/jest-resolver.cjs',
+  modulePathIgnorePatterns: ['<rootDir>/(?:packages|services)/[^/]+/dist/', '<rootDir>/e2e/dist/'],
+  restoreMocks: true,
+};
+
+const integrationTests = '\\.integration\\.test\\.ts$';
+
+export default {
+  // A run that finds no test is a failure, here and in scripts/test.mjs.
+  passWithNoTests: false,
+  projects: [
+    {
+      ...shared,
+      displayName: 'unit',
+      testMatch: ['<rootDir>/{packages,services}/*/src/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', integrationTests],
+      testTimeout: 10_000,
+    },
+    {
+      ...shared,
+      displayName: 'integration',
+      testMatch: ['<rootDir>/{packages,services}/*/src/**/*.integration.test.ts'],
+      testTimeout: 60_000,
+    },
+    {
+      ...shared,
+      displayName: 'e2e',
+      testMatch: ['<rootDir>/e2e/src/**/*.test.ts'],
+      testTimeout: 120_000,
+    },
+  ],
+};
