@@ -41,7 +41,12 @@ export const resultReport = z.object(
   {
     script_id: taskId,
     success: z.boolean({ error: 'must be true or false' }),
-    return_code: z.number({ error: 'must be an integer' }).int().min(-2_147_483_648).max(2_147_483_647).nullable(),
+    return_code: z
+      .number({ error: 'must be an integer' })
+      .int()
+      .min(-2_147_483_648)
+      .max(2_147_483_647)
+      .nullable(),
     output: z.string({ error: 'must be a string' }).nullable(),
     /** Seconds the script ran; null or 0 when it never started. */
     spend_time: z.number({ error: 'must be a number' }).min(0).nullish(),

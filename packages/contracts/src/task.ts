@@ -13,7 +13,13 @@ export const taskStates = [
 ] as const;
 export type TaskState = (typeof taskStates)[number];
 
-export const finalStates = ['succeeded', 'failed', 'timed_out', 'cancelled', 'lost'] as const satisfies TaskState[];
+export const finalStates = [
+  'succeeded',
+  'failed',
+  'timed_out',
+  'cancelled',
+  'lost',
+] as const satisfies TaskState[];
 export type FinalState = (typeof finalStates)[number];
 
 export function isFinal(state: TaskState): state is FinalState {

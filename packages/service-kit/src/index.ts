@@ -1,1 +1,10 @@
-export {};
+export * from './errors.js';
+export * from './health.js';
+export * from './http.js';
+export * from './json-body.js';
+export * from './lifecycle.js';
+export * from './logger.js';
+export * from './metrics.js';
+export * from './periodic.js';
+export * from './settings.js';
+export * from './tokens.js';
