@@ -29,9 +29,9 @@ export const dispatchRequest = z.object(
 );
 export type DispatchRequest = z.infer<typeof dispatchRequest>;
 
-/** `POST /script-running-callback/` */
+/** `POST /script-running-callback/`; without a time, the moment of the report counts. */
 export const runningReport = z.object(
-  { script_id: taskId, started_at: unixSeconds },
+  { script_id: taskId, started_at: unixSeconds.nullish() },
   { error: 'must be an object' },
 );
 export type RunningReport = z.infer<typeof runningReport>;

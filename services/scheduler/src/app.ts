@@ -1,0 +1,178 @@
+/**
+ * The scheduler, put together from its parts: which action serves which route, which periodic tasks run, and in
+ * which order everything starts and stops. Both composition roots (production and embedded) call this.
+ */
+import {
+  createHttpApp,
+  deriveKey,
+  gauge,
+  healthRoutes,
+  Lifecycle,
+  listen,
+  loopsHealth,
+  PeriodicLoop,
+  Refusal,
+  type Logger,
+  type Registry,
+} from '@stadion/service-kit';
+import { taskStates } from '@stadion/contracts';
+import type { Express } from 'express';
+import type { SchedulerSettings } from './config.js';
+import { Dispatcher } from './dispatch/dispatcher.js';
+import { createHostClient } from './host-client.js';
+import { hostRoutes } from './http/host-routes.js';
+import { starterRoutes } from './http/starter-routes.js';
+import { janitorTasks } from './periodic/janitor.js';
+import { createStarterClient } from './starter-client.js';
+import { WatchStarters } from './starters/watch-starters.js';
+import { StoreUnavailableError } from './store/errors.js';
+import type { Store } from './store/store.js';
+import { reportResult, reportRunning } from './tasks/report-attempt.js';
+import { hostGate, tokenGate } from './tokens.js';
+import { version } from './version.js';
+
+export type SchedulerAppSettings = Pick<
+  SchedulerSettings,
+  | 'authToken'
+  | 'starterSecret'
+  | 'hostUrl'
+  | 'timeLimitS'
+  | 'timeZone'
+  | 'starterUrls'
+  | 'overdueGraceS'
+  | 'starterSilentS'
+  | 'starterLostS'
+  | 'keepTasksDays'
+  | 'keepStatisticsDays'
+>;
+
+export interface Scheduler {
+  app: Express;
+  /** Migrates the database, listens, and begins periodic work. Answers the port. */
+  start(address: { host: string; port: number }): Promise<{ port: number }>;
+  /** Stops accepting, lets requests and pushes in flight end, closes the store. */
+  stop(reason: string): Promise<void>;
+}
+
+export interface SchedulerParts {
+  store: Store;
+  logger: Logger;
+  registry: Registry;
+}
+
+export function createScheduler(
+  settings: SchedulerAppSettings,
+  { store, logger, registry }: SchedulerParts,
+): Scheduler {
+  const starterKey = deriveKey(settings.starterSecret ?? settings.authToken, 'starter');
+  const runKey = deriveKey(settings.authToken, 'run');
+  const lifecycle = new Lifecycle(logger);
+  const starters = createStarterClient({ key: starterKey, version });
+
+  const dispatcher = new Dispatcher({
+    store,
+    starters,
+    host: createHostClient({ hostUrl: settings.hostUrl, authToken: settings.authToken }),
+    runKey,
+    hostUrl: settings.hostUrl,
+    timeLimitS: settings.timeLimitS,
+    logger,
+  });
+  const dispatchLoop = new PeriodicLoop(dispatcher, logger);
+  const nudge = () => dispatchLoop.nudge();
+
+  const watch = new WatchStarters({
+    store,
+    starters,
+    starterUrls: settings.starterUrls,
+    logger,
+    push: (claim) => dispatcher.push(claim),
+    onHeartbeat: nudge,
+  });
+  const watchLoop = new PeriodicLoop(watch, logger);
+  const janitorLoops = janitorTasks({ store, ...settings }).map((task) => new PeriodicLoop(task, logger));
+  const loops = [dispatchLoop, watchLoop, ...janitorLoops];
+
+  const reports = { store, logger, onFinished: nudge };
+  const app = createHttpApp({
+    logger,
+    registry,
+    refusalOf,
+    gates: { host: hostGate(settings.authToken), run: tokenGate(runKey), starter: tokenGate(starterKey) },
+    routes: [
+      ...hostRoutes(
+        {
+          submitTask: async (task) => {
+            const taskId = await store.submitTask(task);
+            nudge();
+            return taskId;
+          },
+          findTask: (taskId) => store.getTask(taskId),
+        },
+        settings,
+      ),
+      ...starterRoutes({
+        reportRunning: (run, startedAt) => reportRunning(reports, run, startedAt),
+        reportResult: (run, report) => reportResult(reports, run, report),
+        recordHeartbeat: (status) => watch.recordHeartbeat(status, status.url),
+      }),
+      ...healthRoutes(
+        {
+          database: async () => {
+            await store.ping();
+            return { ready: true };
+          },
+          periodicWork: () => loopsHealth(loops),
+          starters: async () => ({ ready: true, detail: await store.listStarters() }),
+        },
+        registry,
+      ),
+    ],
+  });
+
+  const tasks = gauge(registry, 'stadion_tasks', 'Unfinished tasks by state.', ['state']);
+  const oldestQueued = gauge(registry, 'stadion_oldest_queued_seconds', 'Age of the oldest queued task.');
+  const countLoop = new PeriodicLoop(
+    {
+      name: 'count-tasks',
+      cron: '*/10 * * * * *',
+      behindAfterMs: 120_000,
+      runOnce: async () => {
+        const counts = await store.countUnfinished();
+        for (const state of taskStates) tasks.set({ state }, counts.byState[state] ?? 0);
+        oldestQueued.set(counts.oldestQueuedS);
+        return {};
+      },
+    },
+    logger,
+  );
+  loops.push(countLoop);
+
+  return {
+    app,
+    async start(address) {
+      lifecycle.onStop('store', () => store.close());
+      await store.migrate();
+      lifecycle.onStop('pushes under way', () => dispatcher.stop());
+      for (const loop of loops) {
+        loop.start();
+        lifecycle.onStop(loop.name, () => loop.stop());
+      }
+      const listening = await listen(app, address);
+      lifecycle.onStop('http', () => listening.close());
+      watchLoop.nudge();
+      logger.info({ host: address.host, port: listening.port }, 'scheduler is listening');
+      return { port: listening.port };
+    },
+    stop: (reason) => lifecycle.stop(reason),
+  };
+}
+
+/** A database that is away is nobody's mistake: the client is asked to come again. */
+function refusalOf(error: unknown): Refusal | undefined {
+  if (!(error instanceof StoreUnavailableError)) return undefined;
+  return new Refusal('unavailable', 'The database cannot be reached just now; try again.', {
+    retryAfterS: 2,
+    cause: error,
+  });
+}

@@ -1,0 +1,152 @@
+/**
+ * The dispatcher hands queued tasks to starters with free slots. It is a periodic task that is also nudged whenever
+ * something could have changed: a submit, a result, a heartbeat. Claiming is the store's, fairly and in one
+ * transaction; pushing runs outside of it, so that one slow starter or host application delays nobody else.
+ * A full or missing starter delays a task; it never fails it.
+ */
+import { fixedOutput, type DispatchRequest } from '@stadion/contracts';
+import { messageOf, type Logger, type PeriodicTask, type SigningKey } from '@stadion/service-kit';
+import { HostRefusal, type HostClient, type ScriptLocation } from '../host-client.js';
+import type { StarterClient } from '../starter-client.js';
+import type { Claim, Store } from '../store/store.js';
+import { signRunToken } from '../tokens.js';
+
+export interface DispatcherOptions {
+  store: Pick<Store, 'claimForStarters' | 'releaseAttempt' | 'refuseTask' | 'refuseStarterFor'>;
+  starters: StarterClient;
+  host: HostClient;
+  runKey: SigningKey;
+  hostUrl: string;
+  timeLimitS: number;
+  logger: Logger;
+  /** Delays before the host application is asked again, in milliseconds. */
+  hostRetriesMs?: readonly number[];
+}
+
+/** Tasks claimed in one transaction. */
+const batchSize = 64;
+
+export class Dispatcher implements PeriodicTask {
+  readonly name = 'dispatch';
+  readonly cron = '* * * * * *';
+  readonly behindAfterMs = 15_000;
+  readonly #pushes = new Map<string, Promise<void>>();
+  readonly #stop = new AbortController();
+
+  constructor(private readonly options: DispatcherOptions) {}
+
+  async runOnce(signal: AbortSignal): Promise<Record<string, number>> {
+    let claimed = 0;
+    while (!signal.aborted) {
+      const claims = await this.options.store.claimForStarters({ limit: batchSize });
+      for (const claim of claims) this.push(claim);
+      claimed += claims.length;
+      if (claims.length < batchSize) break;
+    }
+    return { claimed };
+  }
+
+  /** Pushes an attempt to its starter, unless a push of it is under way. The same attempt may be pushed again. */
+  push(claim: Claim): void {
+    if (this.#pushes.has(claim.attemptId)) return;
+    const pushing = this.#push(claim)
+      .catch((error: unknown) => {
+        // The store is away: the attempt stays `starting` and the next heartbeats bring it up again.
+        this.options.logger.error({ err: error, ...ids(claim) }, 'dispatch failed midway');
+      })
+      .finally(() => this.#pushes.delete(claim.attemptId));
+    this.#pushes.set(claim.attemptId, pushing);
+  }
+
+  /** Waits for pushes under way; those that wait for the host application are given up and repeated later. */
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await Promise.allSettled(this.#pushes.values());
+  }
+
+  async #push(claim: Claim): Promise<void> {
+    const { store, logger } = this.options;
+    const location = await this.#locateScript(claim);
+    if (!location) return;
+    const outcome = await this.options.starters.push(claim.starterUrl, this.#requestFor(claim, location));
+    switch (outcome.kind) {
+      case 'accepted':
+        logger.info({ ...ids(claim), starterId: claim.starterId }, 'attempt accepted by its starter');
+        return;
+      case 'refused':
+        logger.warn(
+          { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
+          'attempt refused; task stays queued',
+        );
+        await store.refuseStarterFor(claim.starterId, outcome.retryAfterMs);
+        await store.releaseAttempt(claim.taskId, claim.attemptId);
+        return;
+      case 'unknown':
+        logger.warn(
+          { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
+          'push ended without an answer; its heartbeat will tell',
+        );
+    }
+  }
+
+  #requestFor(claim: Claim, location: ScriptLocation): DispatchRequest {
+    return {
+      script_id: claim.taskId,
+      script_url: location.scriptUrl,
+      env: { dtable_web_url: this.options.hostUrl, api_token: location.apiToken ?? '' },
+      context_data: claim.context,
+      attempt_id: claim.attemptId,
+      run_token: signRunToken(this.options.runKey, claim),
+      time_limit_s: this.options.timeLimitS,
+    };
+  }
+
+  /** Undefined when the attempt is over: refused by the host application, or put off because we are stopping. */
+  async #locateScript(claim: Claim): Promise<ScriptLocation | undefined> {
+    if (claim.scriptUrl) return { scriptUrl: claim.scriptUrl, apiToken: claim.apiToken };
+    const { store, host, logger, hostRetriesMs = [500, 2_000, 5_000] } = this.options;
+    for (let tries = 0; ; tries += 1) {
+      try {
+        return await host.locateScript(claim.baseUuid, claim.scriptName, this.#stop.signal);
+      } catch (error) {
+        if (this.#stop.signal.aborted) return undefined;
+        const retryMs = hostRetriesMs[tries];
+        const refusal = error instanceof HostRefusal ? error : undefined;
+        if (refusal?.passing && retryMs !== undefined) {
+          await pause(retryMs, this.#stop.signal);
+          continue;
+        }
+        logger.warn(
+          { ...ids(claim), error: messageOf(refusal?.cause ?? error) },
+          'script not handed out by the host application',
+        );
+        await store.refuseTask({
+          taskId: claim.taskId,
+          attemptId: claim.attemptId,
+          output: `${fixedOutput.hostRefused}\n${refusal?.message ?? 'The script could not be found.'}`,
+          returnCode: -1,
+          cause: 'script_unavailable',
+        });
+        return undefined;
+      }
+    }
+  }
+}
+
+function ids(claim: Claim): { taskId: number; attemptId: string } {
+  return { taskId: claim.taskId, attemptId: claim.attemptId };
+}
+
+/** Resolves after `ms`, or at once when the signal is aborted. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const timer = setTimeout(done, ms);
+    signal.addEventListener('abort', done, { once: true });
+    function done() {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', done);
+      resolve();
+    }
+  });
+}
