@@ -34,6 +34,8 @@ const integrationTests = '\\.integration\\.test\\.ts$';
 export default {
   // A run that finds no test is a failure, here and in scripts/test.mjs.
   passWithNoTests: false,
+  // In the workspace, so that a run leaves nothing in the system's temp folder.
+  cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   projects: [
     {
       ...shared,
