@@ -19,7 +19,7 @@ try {
   await import('../services/embedded/dist/main.js');
 } catch (error) {
   if (!(error instanceof PlainError)) throw error;
-  if (error.detail) console.error(error.detail);
+  if (error.evidence) console.error(error.evidence);
   console.error(error.message);
   process.exit(1);
 }

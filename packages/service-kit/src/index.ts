@@ -7,4 +7,5 @@ export * from './logger.js';
 export * from './metrics.js';
 export * from './periodic.js';
 export * from './settings.js';
+export * from './shared-settings.js';
 export * from './tokens.js';

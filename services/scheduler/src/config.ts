@@ -12,7 +12,7 @@ export const schedulerTable = {
   starterSecret: sharedSettings.starterSecret,
   hostUrl: { ...sharedSettings.hostUrl, required: true },
   timeLimitS: sharedSettings.timeLimitS,
-  timeZone: sharedSettings.timeZone,
+  timeZone: { ...sharedSettings.timeZone, default: 'UTC' },
   logLevel: sharedSettings.logLevel,
   host: {
     name: 'STADION_HOST',

@@ -1,0 +1,22 @@
+import { createLogger } from './logger.js';
+
+describe('the logger', () => {
+  it('blanks secrets wherever they slip into a field', () => {
+    const lines: string[] = [];
+    const logger = createLogger({ service: 'test' }, { write: (line) => void lines.push(line) });
+    logger
+      .child({ taskId: 7 })
+      .info(
+        { token: 'hush', request: { env: { api_token: 'hush' } }, headers: { authorization: 'hush' } },
+        'event',
+      );
+    expect(lines.join()).not.toContain('hush');
+    expect(JSON.parse(lines[0]!)).toMatchObject({
+      level: 'info',
+      service: 'test',
+      taskId: 7,
+      msg: 'event',
+      token: '[redacted]',
+    });
+  });
+});
