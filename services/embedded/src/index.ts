@@ -1,1 +1,1 @@
-export {};
+export { settingsPage } from './settings-page.js';
