@@ -11,7 +11,7 @@ await runSession(async (session) => {
   session.log = (line) => console.error(line);
   await ensureInstalled(session);
   await ensureBuilt(session);
-  const { place, env } = await bringUpEnvironment(session, makeRunFolder(session));
+  const { place, env } = await bringUpEnvironment(session, await makeRunFolder(session));
 
   for (const [name, value] of Object.entries(env)) console.log(`export ${name}='${value}'`);
   if (place.enter) {

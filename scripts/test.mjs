@@ -25,7 +25,7 @@ await runSession(async (session) => {
   await ensureBuilt(session);
   if (wanted.lint) await lint(session);
 
-  const folder = makeRunFolder(session);
+  const folder = await makeRunFolder(session);
   const selected = projects.filter((project) => wanted.projects.includes(project.name));
   const environment = selected.some((project) => project.needsEnvironment)
     ? await bringUpEnvironment(session, folder)

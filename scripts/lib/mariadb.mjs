@@ -7,7 +7,6 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { findCommand } from './debian-packages.mjs';
 import { PlainError } from './plain-error.mjs';
-import { noteProcess } from './run-folder.mjs';
 import { endProcessGroup } from './session.mjs';
 
 const OLDEST = [10, 6];
@@ -101,7 +100,6 @@ export async function startMariadb(session, place, folder) {
   closeSync(output);
   child.on('error', () => {}); // told below, by the server not answering
   session.defer('MariaDB', () => endProcessGroup(child, 10_000));
-  if (child.pid) noteProcess(folder.path, child.pid);
 
   let up = false;
   // Through the file, which leads into another network too.

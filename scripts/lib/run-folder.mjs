@@ -1,5 +1,6 @@
 // The temp folder of one run, and the sweep of folders whose run was killed before it could clean up. The folder's
-// name is also the name of the run: its cgroups carry it, so that they can be found again.
+// name is also the name of the run: its cgroups carry it, and its processes do in their environment, so that
+// whatever is left of a run can be found again and nothing else is.
 import {
   chmodSync,
   existsSync,
@@ -14,19 +15,22 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 
 const PREFIX = 'stadion-test-';
+const RUN_VARIABLE = 'STADION_TEST_RUN';
 const TEN_MINUTES_MS = 600_000;
 
-/** @param {import('./session.mjs').Session} session @returns {{ path: string, name: string, tmp: string }} */
-export function makeRunFolder(session) {
-  sweepFoldersOfDeadRuns();
+/** @param {import('./session.mjs').Session} session @returns {Promise<{ path: string, name: string, tmp: string }>} */
+export async function makeRunFolder(session) {
+  await sweepFoldersOfDeadRuns();
   const path = mkdtempSync(join(tmpdir(), PREFIX));
   writeFileSync(
     join(path, 'owner.json'),
     JSON.stringify({ pid: process.pid, startedAt: startTimeOf(process.pid) }),
   );
   session.defer(`the folder ${path}`, () => removeRunFolder(path));
+  process.env[RUN_VARIABLE] = basename(path); // every process started from here on inherits it
   chmodSync(path, 0o755); // MariaDB's own user passes through it
   const tmp = join(path, 'tmp');
   mkdirSync(tmp);
@@ -34,21 +38,12 @@ export function makeRunFolder(session) {
   return { path, name: basename(path), tmp };
 }
 
-/**
- * Notes a process outside namespaces that a killed run would leave behind, for the next run's sweep.
- * @param {string} runFolder @param {number} pid
- */
-export function noteProcess(runFolder, pid) {
-  const line = JSON.stringify({ pid, startedAt: startTimeOf(pid) });
-  writeFileSync(join(runFolder, 'processes'), `${line}\n`, { flag: 'a' });
-}
-
-function sweepFoldersOfDeadRuns() {
+async function sweepFoldersOfDeadRuns() {
   for (const name of readdirSync(tmpdir())) {
     if (!name.startsWith(PREFIX)) continue;
     const path = join(tmpdir(), name);
     try {
-      if (!isOwnerAlive(path)) removeRunFolder(path);
+      if (!isOwnerAlive(path)) await removeRunFolder(path);
     } catch {
       // another user's, or another run is sweeping it at this moment
     }
@@ -64,40 +59,58 @@ function isOwnerAlive(path) {
 }
 
 /** @param {string} path */
-function removeRunFolder(path) {
-  endNotedProcesses(path);
-  removeCgroups(basename(path));
+async function removeRunFolder(path) {
+  endProcessesOf(basename(path));
+  await removeCgroups(basename(path));
   // Never delete through a mount: mmdebstrap and dockerd mount in namespaces of their own, this is the belt to that.
   const mounted = readLines('/proc/self/mounts').filter((line) => line.split(' ')[1]?.startsWith(`${path}/`));
   if (mounted.length > 0) throw new Error(`something is still mounted below it: ${mounted[0]}`);
   rmSync(path, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
 }
 
-/** @param {string} path */
-function endNotedProcesses(path) {
-  for (const line of readLines(join(path, 'processes'))) {
-    const noted = JSON.parse(line);
-    if (isSameProcessAlive(noted)) process.kill(noted.pid, 'SIGKILL');
+/** Ends what a test started and forgot, or a killed run left. Not this process: its own variable was set too late to show. @param {string} runName */
+function endProcessesOf(runName) {
+  const mark = `${RUN_VARIABLE}=${runName}`;
+  const pids = existsSync('/proc') ? readdirSync('/proc').filter((name) => /^\d+$/.test(name)) : [];
+  for (const pid of pids) {
+    if (readText(`/proc/${pid}/environ`).split('\0').includes(mark)) kill(Number(pid));
+  }
+}
+
+/** @param {number} pid */
+function kill(pid) {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // it ended by itself in between
   }
 }
 
 /** Removes the empty cgroups that a private engine leaves in the kernel's tree. @param {string} name */
-function removeCgroups(name) {
+async function removeCgroups(name) {
   const top = '/sys/fs/cgroup';
   if (!existsSync(top)) return;
   const controllers = readdirSync(top, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   for (const parent of [top, ...controllers.map((entry) => join(top, entry.name))]) {
     const cgroup = join(parent, name);
-    if (existsSync(cgroup)) removeCgroupTree(cgroup);
+    if (existsSync(cgroup)) await removeCgroupTree(cgroup);
   }
 }
 
 /** @param {string} cgroup */
-function removeCgroupTree(cgroup) {
+async function removeCgroupTree(cgroup) {
   for (const entry of readdirSync(cgroup, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeCgroupTree(join(cgroup, entry.name));
+    if (entry.isDirectory()) await removeCgroupTree(join(cgroup, entry.name));
   }
-  rmdirSync(cgroup);
+  // Busy until the kernel is through with the processes it has just killed: some tens of milliseconds.
+  for (let tries = 100; ; tries--) {
+    try {
+      return rmdirSync(cgroup);
+    } catch (error) {
+      if (/** @type {NodeJS.ErrnoException} */ (error).code !== 'EBUSY' || tries === 0) throw error;
+      await delay(50);
+    }
+  }
 }
 
 /** @param {{ pid: number, startedAt: string | undefined }} noted */
@@ -118,9 +131,14 @@ function startTimeOf(pid) {
 
 /** @param {string} file */
 function readLines(file) {
+  return readText(file).split('\n').filter(Boolean);
+}
+
+/** @param {string} file @returns {string} empty when it cannot be read */
+function readText(file) {
   try {
-    return readFileSync(file, 'utf8').split('\n').filter(Boolean);
+    return readFileSync(file, 'utf8');
   } catch {
-    return [];
+    return '';
   }
 }
