@@ -26,7 +26,9 @@ export interface CommandLine {
 export function readCommandLine(args: readonly string[], environment: Environment): CommandLine {
   const { values, positionals } = parse(args);
   if (positionals.length > 1) {
-    throw new CommandLineError(`One script can be run at a time; these were given: ${positionals.join(', ')}.`);
+    throw new CommandLineError(
+      `One script can be run at a time; these were given: ${positionals.join(', ')}.`,
+    );
   }
   const effective: Record<string, string | undefined> = { ...environment };
   replace(effective, embeddedTable.port, values.port);
@@ -61,7 +63,11 @@ function parse(args: readonly string[]) {
   }
 }
 
-function replace(environment: Record<string, string | undefined>, setting: Setting, value: string | undefined): void {
+function replace(
+  environment: Record<string, string | undefined>,
+  setting: Setting,
+  value: string | undefined,
+): void {
   if (value === undefined) return;
   for (const name of [setting.name, ...(setting.aliases ?? [])]) delete environment[name];
   environment[setting.name] = value;

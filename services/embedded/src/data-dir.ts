@@ -55,7 +55,9 @@ async function takeLock(lock: string, pid: number, root: string): Promise<void> 
     // Its process was killed before it could remove the file.
     await rm(lock, { force: true });
   }
-  throw new Error(`Another Stadion is starting in ${root}. Try again, or choose another folder with --data-dir.`);
+  throw new Error(
+    `Another Stadion is starting in ${root}. Try again, or choose another folder with --data-dir.`,
+  );
 }
 
 function isAlive(pid: number): boolean {

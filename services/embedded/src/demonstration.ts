@@ -47,7 +47,12 @@ export function describeOutcome({ run, tookMs }: Demonstration): string {
 }
 
 /** How to do the same by hand. */
-export function describeCalls(url: string, secretFile: string | undefined, script: string, run: HostRun): string {
+export function describeCalls(
+  url: string,
+  secretFile: string | undefined,
+  script: string,
+  run: HostRun,
+): string {
   const secret = secretFile ? `$(cat ${shellWord(secretFile)})` : '$STADION_AUTH_TOKEN';
   const body = JSON.stringify({
     dtable_uuid: exampleBase,

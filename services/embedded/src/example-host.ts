@@ -20,10 +20,11 @@ export async function startExampleHost(folder: string, authToken: string): Promi
   const app = express();
   app.disable('x-powered-by');
 
-  async function pathOf(name: string): Promise<string | undefined> {
+  async function pathOf(name: string | undefined): Promise<string | undefined> {
+    if (name === undefined) return undefined;
     const own = added.get(name);
     if (own) return own;
-    const names = await readdir(folder).catch(() => []);
+    const names = await readdir(folder).catch((): string[] => []);
     return names.includes(name) ? join(folder, name) : undefined;
   }
 

@@ -35,7 +35,9 @@ const production: SettingsTable = { ...schedulerTable, ...starterSettings };
 
 /** Embedded settings that are new or have another default or meaning than in production. */
 function onlyDifferent(): SettingsTable {
-  return Object.fromEntries(Object.entries<SettingsTable[string]>(embeddedTable).filter(([, setting]) => !isSame(setting)));
+  return Object.fromEntries(
+    Object.entries<SettingsTable[string]>(embeddedTable).filter(([, setting]) => !isSame(setting)),
+  );
 }
 
 function sameNames(): string {

@@ -15,7 +15,6 @@ import {
   type Logger,
   type Registry,
 } from '@stadion/service-kit';
-import { taskStates } from '@stadion/contracts';
 import type { Express } from 'express';
 import type { SchedulerSettings } from './config.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
@@ -76,6 +75,7 @@ export function createScheduler(
     runKey,
     hostUrl: settings.hostUrl,
     timeLimitS: settings.timeLimitS,
+    starterSilentMs: settings.starterSilentS * 1_000,
     logger,
   });
   const dispatchLoop = new PeriodicLoop(dispatcher, logger);
@@ -114,7 +114,7 @@ export function createScheduler(
       ...starterRoutes({
         reportRunning: (run, startedAt) => reportRunning(reports, run, startedAt),
         reportResult: (run, report) => reportResult(reports, run, report),
-        recordHeartbeat: (status) => watch.recordHeartbeat(status, status.url),
+        recordHeartbeat: (status, url) => watch.recordHeartbeat(status, url, false),
       }),
       ...healthRoutes(
         {
@@ -138,9 +138,9 @@ export function createScheduler(
       cron: '*/10 * * * * *',
       behindAfterMs: 120_000,
       runOnce: async () => {
-        const counts = await store.countUnfinished();
-        for (const state of taskStates) tasks.set({ state }, counts.byState[state] ?? 0);
-        oldestQueued.set(counts.oldestQueuedS);
+        const counts = await store.countByState();
+        for (const [state, count] of Object.entries(counts)) tasks.set({ state }, count);
+        oldestQueued.set(((await store.oldestQueuedAgeMs()) ?? 0) / 1_000);
         return {};
       },
     },

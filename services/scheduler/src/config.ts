@@ -139,11 +139,11 @@ export const schedulerTable = {
 export type SchedulerSettings = Settings<typeof schedulerTable>;
 
 export function readSchedulerSettings(environment: Environment): SchedulerSettings {
-  return readSettings(schedulerTable, environment, contradictions);
+  return readSettings(schedulerTable, environment, schedulerContradictions);
 }
 
 /** Settings that are fine alone and wrong together. */
-export function contradictions(settings: SchedulerSettings): string[] {
+export function schedulerContradictions(settings: SchedulerSettings): string[] {
   const problems: string[] = [];
   if (settings.starterLostS <= settings.starterSilentS) {
     problems.push(

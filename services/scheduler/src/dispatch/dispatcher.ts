@@ -12,12 +12,14 @@ import type { Claim, Store } from '../store/store.js';
 import { signRunToken } from '../tokens.js';
 
 export interface DispatcherOptions {
-  store: Pick<Store, 'claimForStarters' | 'releaseAttempt' | 'refuseTask' | 'refuseStarterFor'>;
+  store: Pick<Store, 'claimForStarters' | 'releaseAttempt' | 'refuseTask' | 'refuseStarterUntil'>;
   starters: StarterClient;
   host: HostClient;
   runKey: SigningKey;
   hostUrl: string;
   timeLimitS: number;
+  /** A starter that was not heard of for longer gets nothing, in milliseconds. */
+  starterSilentMs: number;
   logger: Logger;
   /** Delays before the host application is asked again, in milliseconds. */
   hostRetriesMs?: readonly number[];
@@ -38,7 +40,10 @@ export class Dispatcher implements PeriodicTask {
   async runOnce(signal: AbortSignal): Promise<Record<string, number>> {
     let claimed = 0;
     while (!signal.aborted) {
-      const claims = await this.options.store.claimForStarters({ limit: batchSize });
+      const claims = await this.options.store.claimForStarters({
+        limit: batchSize,
+        liveWithinMs: this.options.starterSilentMs,
+      });
       for (const claim of claims) this.push(claim);
       claimed += claims.length;
       if (claims.length < batchSize) break;
@@ -78,8 +83,8 @@ export class Dispatcher implements PeriodicTask {
           { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
           'attempt refused; task stays queued',
         );
-        await store.refuseStarterFor(claim.starterId, outcome.retryAfterMs);
-        await store.releaseAttempt(claim.taskId, claim.attemptId);
+        await store.refuseStarterUntil(claim.starterId, outcome.retryAfterMs);
+        await store.releaseAttempt(claim.task.id, claim.attemptId);
         return;
       case 'unknown':
         logger.warn(
@@ -91,23 +96,24 @@ export class Dispatcher implements PeriodicTask {
 
   #requestFor(claim: Claim, location: ScriptLocation): DispatchRequest {
     return {
-      script_id: claim.taskId,
+      script_id: claim.task.id,
       script_url: location.scriptUrl,
       env: { dtable_web_url: this.options.hostUrl, api_token: location.apiToken ?? '' },
-      context_data: claim.context,
+      context_data: claim.task.context,
       attempt_id: claim.attemptId,
-      run_token: signRunToken(this.options.runKey, claim),
+      run_token: signRunToken(this.options.runKey, ids(claim)),
       time_limit_s: this.options.timeLimitS,
     };
   }
 
   /** Undefined when the attempt is over: refused by the host application, or put off because we are stopping. */
   async #locateScript(claim: Claim): Promise<ScriptLocation | undefined> {
-    if (claim.scriptUrl) return { scriptUrl: claim.scriptUrl, apiToken: claim.apiToken };
+    const { task } = claim;
+    if (task.scriptUrl) return { scriptUrl: task.scriptUrl, apiToken: task.apiToken };
     const { store, host, logger, hostRetriesMs = [500, 2_000, 5_000] } = this.options;
     for (let tries = 0; ; tries += 1) {
       try {
-        return await host.locateScript(claim.baseUuid, claim.scriptName, this.#stop.signal);
+        return await host.locateScript(task.baseUuid, task.scriptName, this.#stop.signal);
       } catch (error) {
         if (this.#stop.signal.aborted) return undefined;
         const retryMs = hostRetriesMs[tries];
@@ -121,7 +127,7 @@ export class Dispatcher implements PeriodicTask {
           'script not handed out by the host application',
         );
         await store.refuseTask({
-          taskId: claim.taskId,
+          taskId: task.id,
           attemptId: claim.attemptId,
           output: `${fixedOutput.hostRefused}\n${refusal?.message ?? 'The script could not be found.'}`,
           returnCode: -1,
@@ -134,7 +140,7 @@ export class Dispatcher implements PeriodicTask {
 }
 
 function ids(claim: Claim): { taskId: number; attemptId: string } {
-  return { taskId: claim.taskId, attemptId: claim.attemptId };
+  return { taskId: claim.task.id, attemptId: claim.attemptId };
 }
 
 /** Resolves after `ms`, or at once when the signal is aborted. */

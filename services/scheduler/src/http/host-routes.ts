@@ -70,7 +70,6 @@ export function hostRoutes(actions: HostActions, options: { timeZone: string }):
 function taskOf(request: SubmitRunRequest): NewTask {
   const orgId = request.org_id ?? -1;
   return {
-    type: 'script',
     owner: request.owner,
     orgId: orgId === -1 ? null : orgId,
     baseUuid: request.dtable_uuid,

@@ -17,7 +17,7 @@ export interface StarterActions {
   /** `startedAt` undefined: now. */
   reportRunning(run: RunSubject, startedAt: Date | undefined): Promise<Outcome>;
   reportResult(run: RunSubject, report: ResultReport): Promise<Outcome>;
-  recordHeartbeat(status: StarterStatus): Promise<void>;
+  recordHeartbeat(status: StarterStatus, url: string): Promise<void>;
 }
 
 export function starterRoutes(actions: StarterActions): Route[] {
@@ -49,11 +49,13 @@ export function starterRoutes(actions: StarterActions): Route[] {
       permission: 'starter',
       bodyLimit: 8 * 1024 * 1024,
       handler: async ({ subject, body, response }) => {
-        const status = parseWith(starterStatus.required({ url: true }), body);
+        const status = parseWith(starterStatus, body);
+        if (!status.url)
+          throw new Refusal('invalid_field', 'Parameters invalid: url is required', { field: 'url' });
         if (subject !== `starter:${status.starter_id}`) {
           throw new Refusal('forbidden', 'The token is for another starter.', { field: 'starter_id' });
         }
-        await actions.recordHeartbeat(status);
+        await actions.recordHeartbeat(status, status.url);
         response.json({ success: true });
       },
     },

@@ -21,6 +21,8 @@ const batchSize = 500;
 /** Batches in one pass at most; what is left waits for the next pass. */
 const maxBatches = 200;
 const dayMs = 86_400_000;
+/** How long an attempt may take to start: waiting for a slot, asking the host application, downloading the script. */
+const startGraceMs = 600_000;
 
 export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
   const { store } = options;
@@ -31,7 +33,9 @@ export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
       behindAfterMs: 60_000,
       runOnce: async () => ({
         expired: await store.expireOverdue({
-          overdueMs: (options.timeLimitS + options.overdueGraceS) * 1_000,
+          timeLimitMs: options.timeLimitS * 1_000,
+          graceMs: options.overdueGraceS * 1_000,
+          startGraceMs,
           batch: batchSize,
         }),
       }),
@@ -56,7 +60,7 @@ export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
       behindAfterMs: 6 * 3_600_000,
       runOnce: async (signal) => ({
         deleted: await inBatches(signal, () =>
-          store.deleteOldTasks({ olderThanMs: options.keepTasksDays * dayMs, batch: batchSize }),
+          store.deleteOldTasks({ days: options.keepTasksDays, batch: batchSize }),
         ),
       }),
     },
@@ -67,7 +71,7 @@ export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
       runOnce: async (signal) => ({
         deleted: await inBatches(signal, () =>
           store.deleteOldStatistics({
-            olderThanDays: Math.ceil(options.keepStatisticsDays),
+            days: options.keepStatisticsDays,
             batch: batchSize,
           }),
         ),

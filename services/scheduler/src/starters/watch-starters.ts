@@ -9,7 +9,7 @@ import type { StarterClient } from '../starter-client.js';
 import type { Claim, Store } from '../store/store.js';
 
 export interface WatchStartersOptions {
-  store: Pick<Store, 'recordStarter' | 'attemptsNotHeld' | 'loseAttempt'>;
+  store: Pick<Store, 'recordStarter' | 'heldNowhere' | 'loseAttempt' | 'getTask'>;
   starters: StarterClient;
   starterUrls: readonly string[];
   logger: Logger;
@@ -21,6 +21,9 @@ export interface WatchStartersOptions {
 
 /** A push, or a report of a result, may be under way for this long without the starter listing the attempt. */
 const settleMs = 10_000;
+
+const lostByStarter =
+  'The run was lost: the machine that ran it no longer knows of it. It may have run; nobody can tell how it ended.';
 
 export class WatchStarters implements PeriodicTask {
   readonly name = 'watch-starters';
@@ -36,17 +39,24 @@ export class WatchStarters implements PeriodicTask {
   }
 
   /** What a starter says of itself, whoever asked. `url` is where the scheduler reaches it. */
-  async recordHeartbeat(status: StarterStatus, url: string): Promise<void> {
+  async recordHeartbeat(status: StarterStatus, url: string, configured: boolean): Promise<void> {
     const { store, logger } = this.options;
-    await store.recordStarter(status, url);
-    for (const orphan of await store.attemptsNotHeld(status.starter_id, status.attempts, settleMs)) {
+    await store.recordStarter(status, { url, configured });
+    for (const orphan of await store.heldNowhere(status.starter_id, status.attempts, settleMs)) {
       const ids = { taskId: orphan.taskId, attemptId: orphan.attemptId, starterId: status.starter_id };
       if (orphan.state === 'starting') {
+        const task = await store.getTask(orphan.taskId);
+        if (task?.attemptId !== orphan.attemptId) continue;
         logger.warn(ids, 'the starter does not hold an attempt it was given; pushing it again');
-        this.options.push(orphan);
+        this.options.push({
+          task,
+          attemptId: orphan.attemptId,
+          starterId: status.starter_id,
+          starterUrl: url,
+        });
       } else {
         logger.error(ids, 'the starter no longer holds a running attempt; it is lost');
-        await store.loseAttempt(orphan.taskId, orphan.attemptId);
+        await store.loseAttempt({ ...orphan, reason: lostByStarter });
       }
     }
     this.options.onHeartbeat();
@@ -55,7 +65,7 @@ export class WatchStarters implements PeriodicTask {
   async #ask(url: string): Promise<boolean> {
     try {
       const status = await this.options.starters.status(url);
-      await this.recordHeartbeat(status, url);
+      await this.recordHeartbeat(status, url, true);
       if (this.#silentUrls.delete(url)) this.options.logger.info({ url }, 'starter answers again');
       return true;
     } catch (error) {

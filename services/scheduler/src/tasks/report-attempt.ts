@@ -20,7 +20,7 @@ export async function reportRunning(
   run: RunSubject,
   startedAt: Date | undefined,
 ): Promise<Outcome> {
-  const outcome = await store.beginAttempt(run.taskId, run.attemptId, startedAt);
+  const outcome = await store.beginAttempt(run.taskId, run.attemptId, startedAt ?? null);
   // A running report that its own result has overtaken is ordinary; it is told apart only by being late.
   logger.debug({ ...run, outcome }, 'attempt reported running');
   return outcome;
@@ -39,7 +39,7 @@ export async function reportResult(
     returnCode: report.return_code,
     output: report.output ?? '',
     cause: report.cause ?? (state === 'timed_out' ? 'time_limit' : 'exit'),
-    spendTimeS: report.spend_time ?? 0,
+    spendTimeS: report.spend_time ?? null,
     startedAt: report.started_at == null ? null : new Date(report.started_at * 1_000),
   });
   if (outcome === 'moved') {
