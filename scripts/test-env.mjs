@@ -20,7 +20,7 @@ await runSession(async (session) => {
     );
     console.log(`in_test_env() { ${place.enter} "$@"; }`);
   }
-  const example = `${place.enter ? 'in_test_env ' : ''}npx jest --selectProjects integration PATTERN`;
+  const example = `${place.enter ? 'in_test_env ' : ''}npx jest PATTERN --selectProjects integration`;
   console.error(`For example: ${example}\nReady. Ctrl-C ends it all.`);
 
   const keepAlive = setInterval(() => {}, 60_000);

@@ -90,7 +90,8 @@ export async function removeOurThingsAtEnd(session, engine, label) {
     if (containers.length > 0) await docker(['rm', '-fv', ...containers]);
     for (const kind of kinds) {
       const added = (await ours(kind)).filter((id) => !before.has(id));
-      if (added.length > 0) await docker([kind, 'rm', ...added]);
+      // The engine refuses to remove what is in use, by another run then: that run removes it.
+      for (const id of added) await docker([kind, 'rm', id]).catch(() => {});
     }
     const images = words(await docker(['images', '-q', '--filter', `label=${label}`]));
     if (images.length > 0) await docker(['rmi', '-f', ...new Set(images)]);
