@@ -1,41 +1,44 @@
 /** Embedded mode's settings: the scheduler's and the starter's, less what one process decides for itself. */
 import { readSettings, type Environment, type Settings, type SettingsTable } from '@stadion/service-kit';
 import { schedulerContradictions, schedulerTable } from '@stadion/scheduler';
-import { starterSettings as starterTable } from '@stadion/starter';
+import {
+  contradictionsIn as starterContradictions,
+  starterSettings as starterTable,
+  type StarterSettings,
+} from '@stadion/starter';
 
 export const embeddedTable = {
+  ...without(
+    schedulerTable,
+    'host',
+    'starterUrls',
+    'databaseHost',
+    'databasePort',
+    'databaseUser',
+    'databasePassword',
+    'databaseName',
+    'databasePool',
+  ),
+  ...without(
+    starterTable,
+    'host',
+    'port',
+    'schedulerUrl',
+    'advertiseUrl',
+    'exchangeDir',
+    'exchangeHostDir',
+    'timeZone',
+  ),
   authToken: {
     ...schedulerTable.authToken,
     required: false,
     defaultText: 'generated, kept in the data directory',
   },
-  starterSecret: schedulerTable.starterSecret,
   hostUrl: {
     ...schedulerTable.hostUrl,
     required: false,
     defaultText: 'a built-in example that serves the folder `examples`',
   },
-  timeLimitS: schedulerTable.timeLimitS,
-  timeZone: schedulerTable.timeZone,
-  logLevel: schedulerTable.logLevel,
-  port: schedulerTable.port,
-  overdueGraceS: schedulerTable.overdueGraceS,
-  starterSilentS: schedulerTable.starterSilentS,
-  starterLostS: schedulerTable.starterLostS,
-  keepTasksDays: schedulerTable.keepTasksDays,
-  keepStatisticsDays: schedulerTable.keepStatisticsDays,
-  scriptHosts: starterTable.scriptHosts,
-  slots: starterTable.slots,
-  queueLimit: starterTable.queueLimit,
-  outputLimit: starterTable.outputLimit,
-  memoryBytes: starterTable.memoryBytes,
-  cpus: starterTable.cpus,
-  pids: starterTable.pids,
-  openFiles: starterTable.openFiles,
-  fileBytes: starterTable.fileBytes,
-  tmpBytes: starterTable.tmpBytes,
-  runnerImage: starterTable.runnerImage,
-  runtime: starterTable.runtime,
   stopGraceS: { ...starterTable.stopGraceS, default: 2 },
   executor: {
     ...starterTable.executor,
@@ -55,5 +58,38 @@ export const embeddedTable = {
 export type EmbeddedSettings = Settings<typeof embeddedTable>;
 
 export function readEmbeddedSettings(environment: Environment): EmbeddedSettings {
-  return readSettings(embeddedTable, environment, schedulerContradictions);
+  return readSettings(embeddedTable, environment, (settings) => [
+    ...schedulerContradictions(settings),
+    ...starterContradictions(starterSettingsOf(settings, notKnownYet)),
+  ]);
+}
+
+/** What this process decides for its starter. */
+export interface StarterPlace {
+  authToken: string;
+  schedulerUrl: string;
+  advertiseUrl: string;
+  exchangeDir: string;
+  executor: 'docker' | 'process';
+  /** Hosts that serve scripts, `host:port`. */
+  scriptHosts: readonly string[];
+}
+
+const notKnownYet: StarterPlace = {
+  authToken: 'generated',
+  schedulerUrl: 'http://127.0.0.1',
+  advertiseUrl: 'http://127.0.0.1',
+  exchangeDir: '/',
+  executor: 'docker',
+  scriptHosts: ['127.0.0.1'],
+};
+
+export function starterSettingsOf(settings: EmbeddedSettings, place: StarterPlace): StarterSettings {
+  return { ...settings, ...place, host: '127.0.0.1', port: 0, exchangeHostDir: undefined };
+}
+
+function without<T extends object, K extends keyof T>(table: T, ...names: K[]): Omit<T, K> {
+  const rest = { ...table };
+  for (const name of names) delete rest[name];
+  return rest;
 }

@@ -4,15 +4,13 @@
  */
 import { randomBytes } from 'node:crypto';
 import { mkdir, open, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { codeOf } from '@stadion/service-kit';
 
 export interface DataDir {
   path: string;
   database: string;
   exchange: string;
-  /** Small files of executors, e.g. which processes they started. */
-  state: string;
   log: string;
   secretFile: string;
   /** Lets another process use the directory. */
@@ -24,15 +22,14 @@ export async function openDataDir(path: string, pid: number): Promise<DataDir> {
   const root = resolve(path);
   const dir = {
     path: root,
-    database: join(root, 'stadion.sqlite'),
+    database: join(root, 'database', 'stadion.sqlite'),
     exchange: join(root, 'exchange'),
-    state: join(root, 'state'),
     log: join(root, 'stadion.log'),
     secretFile: join(root, 'secret'),
   };
   // 0711: a script that runs as another user must be able to pass through to its own folder, and to list nothing.
   for (const folder of [root, dir.exchange]) await mkdir(folder, { recursive: true, mode: 0o711 });
-  await mkdir(dir.state, { recursive: true, mode: 0o700 });
+  await mkdir(dirname(dir.database), { recursive: true, mode: 0o700 });
   const lock = join(root, 'lock');
   await takeLock(lock, pid, root);
   return { ...dir, release: () => rm(lock, { force: true }) };

@@ -143,7 +143,17 @@ export function readSchedulerSettings(environment: Environment): SchedulerSettin
 }
 
 /** Settings that are fine alone and wrong together. */
-export function schedulerContradictions(settings: SchedulerSettings): string[] {
+export function schedulerContradictions(
+  settings: Pick<
+    SchedulerSettings,
+    | 'starterLostS'
+    | 'starterSilentS'
+    | 'keepTasksDays'
+    | 'keepStatisticsDays'
+    | 'timeLimitS'
+    | 'overdueGraceS'
+  >,
+): string[] {
   const problems: string[] = [];
   if (settings.starterLostS <= settings.starterSilentS) {
     problems.push(
