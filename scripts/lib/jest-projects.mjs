@@ -53,11 +53,12 @@ export async function runJestProject(session, project, { place, env, folder, arg
 
   const outcome = existsSync(reportFile)
     ? readReport(JSON.parse(readFileSync(reportFile, 'utf8')))
-    : { passed: 0, failed: 0, skipped: [], problems: ['jest ended without a report'] };
+    : { passed: 0, failed: 0, skipped: [], problems: [] };
+  const ran = outcome.passed + outcome.failed;
   if (hanging.signal.aborted)
     outcome.problems.push('jest did not end after its last test: a test left something open');
+  else if (ran === 0 && !mayBeEmpty) outcome.problems.push(`no test ran; jest ended with code ${code}`);
   else if (code !== 0 && outcome.failed === 0) outcome.problems.push(`jest ended with code ${code}`);
-  if (!mayBeEmpty && outcome.passed + outcome.failed === 0) outcome.problems.push('no test ran');
   outcome.problems = outcome.problems.map((problem) => `${project.name}: ${problem}`);
   return outcome;
 }

@@ -43,7 +43,9 @@ export async function startMariadb(session, place, folder) {
   session.log('Starting a private MariaDB …');
   const server = findCommand('mariadbd') ?? 'mariadbd';
   refuseOld(
-    /Ver (\S+)/.exec(await session.mustRun('Asking for its version', server, ['--version']))?.[1] ?? '',
+    /Ver (\S+)/.exec(
+      await session.mustRun('Asking for its version', server, ['--no-defaults', '--version']),
+    )?.[1] ?? '',
   );
 
   const dataDir = join(folder.path, 'mariadb');

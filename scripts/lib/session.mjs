@@ -15,6 +15,7 @@ export async function runSession(story) {
   const exitCodes = { SIGINT: 130, SIGTERM: 143, SIGHUP: 129 };
   for (const [name, code] of Object.entries(exitCodes)) process.on(name, () => session.interrupt(name, code));
   process.on('uncaughtException', (error) => session.fail(error));
+  endWithNpm(session);
 
   let exitCode = 1;
   try {
@@ -24,6 +25,14 @@ export async function runSession(story) {
   }
   await session.releaseAll();
   process.exit(session.forcedExitCode ?? exitCode);
+}
+
+/** npm passes a SIGTERM on to its shell, not to us: what we notice is that the shell is gone. @param {Session} session */
+function endWithNpm(session) {
+  if (!process.env['npm_lifecycle_event']) return;
+  const parent = process.ppid;
+  const look = () => process.ppid !== parent && session.interrupt('The end of npm', 143);
+  setInterval(look, 500).unref();
 }
 
 export class Session {
