@@ -53,7 +53,7 @@ export async function makeNamespaces(session) {
     );
   }
   const init = readFileSync(`/proc/${holder.pid}/task/${holder.pid}/children`, 'utf8').trim();
-  const nsenter = ['nsenter', '--target', init, '--net', '--pid', '--mount'];
+  const nsenter = ['nsenter', '--target', init, '--net', '--pid', '--mount', '--root'];
   return {
     // Entering a mount namespace leaves one in its root folder; `env -C` goes back to where we were.
     inside: (command, args) => [
