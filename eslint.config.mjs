@@ -5,7 +5,13 @@ import tseslint from 'typescript-eslint';
 import { importBorders } from './scripts/lint/import-borders.mjs';
 
 const typescript = ['**/*.ts'];
-const tests = ['**/*.test.ts', '**/*-{conformance,contract}.ts', 'packages/testkit/**/*.ts', 'e2e/**/*.ts'];
+const tests = [
+  '**/*.test.ts',
+  '**/*-{conformance,contract}.ts',
+  '**/src/testing/**/*.ts',
+  'packages/testkit/**/*.ts',
+  'e2e/**/*.ts',
+];
 
 const environmentMessage =
   'Only main.ts reads the environment: declare a setting in config.ts and pass its value to whoever needs it.';

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 const repoRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
 
 /** Tests, and what exists for them alone. */
-const forTests = /\.test\.ts$|-(conformance|contract)\.ts$|^packages\/testkit\/|^e2e\//;
+const forTests = /\.test\.ts$|-(conformance|contract)\.ts$|\/src\/testing\/|^packages\/testkit\/|^e2e\//;
 
 /**
  * @typedef {object} Border
@@ -76,8 +76,9 @@ const borders = [
   {
     from: /^(packages|services)\/[^/]+\/src\//,
     except: forTests,
-    refuses: testTools,
-    message: 'Test tools are for tests: move this into a *.test.ts file or packages/testkit.',
+    refuses: (target) => testTools(target) || /\/src\/testing\//.test(target),
+    message:
+      'Test tools are for tests: move this into a *.test.ts file, a src/testing/ folder or packages/testkit.',
   },
 ];
 

@@ -90,6 +90,18 @@ const snippets: Snippet[] = [
     says: 'Test tools are for tests',
   },
   {
+    name: 'production code imports nothing from a testing/ folder',
+    file: 'services/starter/src/made-up.ts',
+    code: `export * from './testing/starter-harness.js';\n`,
+    says: 'Test tools are for tests',
+  },
+  {
+    name: 'a testing/ folder has test tools',
+    file: 'services/starter/src/testing/made-up.ts',
+    code: `export * from '@stadion/testkit';\n`,
+    says: null,
+  },
+  {
     name: 'tests have test tools',
     file: 'services/scheduler/src/made-up.test.ts',
     code: `export * from '@stadion/testkit';\n`,
