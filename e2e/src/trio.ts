@@ -132,7 +132,7 @@ export class Service {
     this.logFile = join(folder, `${name}.log`);
   }
 
-  /** Resolves when the service answers its health page. */
+  /** Resolves when the service says that it is ready. */
   async start(): Promise<void> {
     const log = createWriteStream(this.logFile, { flags: 'a' });
     const child = spawn(process.execPath, [`services/${this.name}/dist/main.js`], {
@@ -148,7 +148,7 @@ export class Service {
       await eventually(
         async () => {
           if (child.exitCode !== null) return 'ended';
-          return (await fetch(`${this.url}/health/live`)).ok && 'alive';
+          return (await fetch(`${this.url}/health/ready`)).ok && 'alive';
         },
         { timeoutMs: 20_000, everyMs: 50 },
       ).then((state) => {

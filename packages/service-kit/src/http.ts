@@ -49,6 +49,8 @@ export interface HttpAppOptions {
   registry: Registry;
   /** Translates errors that this service's parts throw into refusals; others are faults, answered 500. */
   refusalOf?: (error: unknown) => Refusal | undefined;
+  /** Why no request can be served yet; undefined once they can. Public routes are served all the same. */
+  notReadyBecause?: () => string | undefined;
 }
 
 export function createHttpApp(options: HttpAppOptions): Express {
@@ -107,6 +109,8 @@ function mount(app: Express, route: Route, options: HttpAppOptions, durations: D
 
   async function answer(request: Request, response: Response): Promise<void> {
     const subject = gate ? gate(request) : '';
+    const notReady = gate && options.notReadyBecause?.();
+    if (notReady) throw new Refusal('unavailable', notReady, { retryAfterS: 2 });
     const raw = route.method === 'post' ? await readWith(readBody, request, response) : undefined;
     await route.handler({ request, response, subject, body: parseBody(raw) });
   }

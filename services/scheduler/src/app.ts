@@ -10,6 +10,7 @@ import {
   Lifecycle,
   listen,
   loopsHealth,
+  pause,
   PeriodicLoop,
   Refusal,
   type Logger,
@@ -47,7 +48,9 @@ export type SchedulerAppSettings = Pick<
 
 export interface Scheduler {
   app: Express;
-  /** Migrates the database, listens, and begins periodic work. Answers the port. */
+  /**
+   * Listens, waits for the database, migrates it, and begins periodic work. Until then requests are answered 503.
+   */
   start(address: { host: string; port: number }): Promise<{ port: number }>;
   /** Stops accepting, lets requests and pushes in flight end, closes the store. */
   stop(reason: string): Promise<void>;
@@ -94,10 +97,12 @@ export function createScheduler(
   const loops = [dispatchLoop, watchLoop, ...janitorLoops];
 
   const reports = { store, logger, onFinished: nudge };
+  let migrated = false;
   const app = createHttpApp({
     logger,
     registry,
     refusalOf,
+    notReadyBecause: () => (migrated ? undefined : databaseAway),
     gates: { host: hostGate(settings.authToken), run: tokenGate(runKey), starter: tokenGate(starterKey) },
     routes: [
       ...hostRoutes(
@@ -120,7 +125,7 @@ export function createScheduler(
         {
           database: async () => {
             await store.ping();
-            return { ready: true };
+            return { ready: migrated };
           },
           periodicWork: () => loopsHealth(loops),
           starters: async () => ({ ready: true, detail: await store.listStarters() }),
@@ -148,30 +153,54 @@ export function createScheduler(
   );
   loops.push(countLoop);
 
+  const stopping = new AbortController();
+
+  /** Waits for a database that is not up yet, as when everything starts at once. False when told to stop meanwhile. */
+  async function migrateWhenAwake(): Promise<boolean> {
+    for (let tries = 0; !stopping.signal.aborted; tries += 1) {
+      try {
+        await store.migrate();
+        return true;
+      } catch (error) {
+        if (!(error instanceof StoreUnavailableError)) throw error;
+        if (tries % 30 === 0)
+          logger.warn({ error: error.message }, 'the database is not there yet; waiting for it');
+        await pause(1_000, stopping.signal);
+      }
+    }
+    return false;
+  }
+
   return {
     app,
     async start(address) {
       lifecycle.onStop('store', () => store.close());
-      await store.migrate();
+      const listening = await listen(app, address);
+      lifecycle.onStop('http', () => listening.close());
+      logger.info({ host: address.host, port: listening.port }, 'scheduler is listening');
+      migrated = await migrateWhenAwake();
+      if (!migrated) return { port: listening.port };
       lifecycle.onStop('pushes under way', () => dispatcher.stop());
       for (const loop of loops) {
         loop.start();
         lifecycle.onStop(loop.name, () => loop.stop());
       }
-      const listening = await listen(app, address);
-      lifecycle.onStop('http', () => listening.close());
       watchLoop.nudge();
-      logger.info({ host: address.host, port: listening.port }, 'scheduler is listening');
       return { port: listening.port };
     },
-    stop: (reason) => lifecycle.stop(reason),
+    stop(reason) {
+      stopping.abort();
+      return lifecycle.stop(reason);
+    },
   };
 }
+
+const databaseAway = 'The database cannot be reached just now; try again.';
 
 /** A database that is away is nobody's mistake: the client is asked to come again. */
 function refusalOf(error: unknown): Refusal | undefined {
   if (!(error instanceof StoreUnavailableError)) return undefined;
-  return new Refusal('unavailable', 'The database cannot be reached just now; try again.', {
+  return new Refusal('unavailable', databaseAway, {
     retryAfterS: 2,
     cause: error,
   });

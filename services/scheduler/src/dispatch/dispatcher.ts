@@ -5,7 +5,7 @@
  * A full or missing starter delays a task; it never fails it.
  */
 import { fixedOutput, type DispatchRequest } from '@stadion/contracts';
-import { messageOf, type Logger, type PeriodicTask, type SigningKey } from '@stadion/service-kit';
+import { messageOf, pause, type Logger, type PeriodicTask, type SigningKey } from '@stadion/service-kit';
 import { HostRefusal, type HostClient, type ScriptLocation } from '../host-client.js';
 import type { StarterClient } from '../starter-client.js';
 import type { Claim, Store } from '../store/store.js';
@@ -141,18 +141,4 @@ export class Dispatcher implements PeriodicTask {
 
 function ids(claim: Claim): { taskId: number; attemptId: string } {
   return { taskId: claim.task.id, attemptId: claim.attemptId };
-}
-
-/** Resolves after `ms`, or at once when the signal is aborted. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const timer = setTimeout(done, ms);
-    signal.addEventListener('abort', done, { once: true });
-    function done() {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    }
-  });
 }

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import request from 'supertest';
 import { createScheduler, type SchedulerAppSettings } from '../app.js';
 import { openSqlite } from '../store/connect.js';
+import { StoreUnavailableError } from '../store/errors.js';
 import type { Store } from '../store/store.js';
 import { signRunToken } from '../tokens.js';
 
@@ -32,17 +33,14 @@ let stop: () => Promise<void>;
 
 beforeEach(async () => {
   store = openSqlite({ file: ':memory:' });
-  await store.migrate();
   const scheduler = createScheduler(settings, {
     store,
     logger: createLogger({ service: 'test', level: 'silent' }),
     registry: createRegistry('test', { withProcess: false }),
   });
+  await scheduler.start({ host: '127.0.0.1', port: 0 });
   app = scheduler.app;
-  stop = async () => {
-    await scheduler.stop('test');
-    await store.close();
-  };
+  stop = () => scheduler.stop('test');
 });
 afterEach(() => stop());
 
@@ -452,6 +450,28 @@ describe('health pages', () => {
     const { text } = await request(app).get('/metrics');
     expect(text).toMatch(/stadion_http_request_seconds_count\{.*route="\/run-script\/",status="200"\} 1/);
   });
+});
+
+it('answers 503 until the database has come up, then serves', async () => {
+  let isUp = false;
+  const sqlite = openSqlite({ file: ':memory:' });
+  const late: Store = Object.assign(Object.create(sqlite) as Store, {
+    migrate: () => (isUp ? sqlite.migrate() : Promise.reject(new StoreUnavailableError(new Error('not up')))),
+  });
+  const scheduler = createScheduler(settings, {
+    store: late,
+    logger: createLogger({ service: 'test', level: 'silent' }),
+    registry: createRegistry('test', { withProcess: false }),
+  });
+  const started = scheduler.start({ host: '127.0.0.1', port: 0 });
+  const ask = () => request(scheduler.app).post('/run-script/').set(host).send(validRun);
+  expect((await ask()).status).toBe(503);
+  expect((await request(scheduler.app).get('/health/live')).status).toBe(200);
+  expect((await request(scheduler.app).get('/health/ready')).status).toBe(503);
+  isUp = true;
+  await started;
+  expect((await ask()).status).toBe(200);
+  await scheduler.stop('test');
 });
 
 describe('with the database away', () => {
