@@ -1,0 +1,214 @@
+/**
+ * Runs each script in a Docker container of its own, made for it and removed after it. What the container may do is
+ * `container-options.ts`'s to say; its life once started is `docker-sandbox.ts`'s. The image must speak the runner
+ * protocol (see `services/runner`): environment and secrets go to it on standard input only.
+ */
+import { randomBytes } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import {
+  type Executor,
+  type ExecutorHealth,
+  type LeftoverSandbox,
+  type Sandbox,
+  type SandboxSpec,
+  SandboxStartError,
+} from '../executor.js';
+import {
+  containerOptions,
+  type ContainerSettings,
+  isOrdinaryNetwork,
+  labels,
+  ownNetwork,
+} from './container-options.js';
+import { AttachedOutput, DockerSandbox } from './docker-sandbox.js';
+import { Engine, EngineError, type TimeLimits } from './engine.js';
+import { examineEngine } from './engine-health.js';
+import { findImage, imageMissing, imageProblem } from './runner-image.js';
+
+export interface DockerExecutorSettings extends ContainerSettings {
+  /** `unix:///…` or `tcp://…`; null takes Docker's usual environment variables. */
+  engineUrl: string | null;
+  /** Shorter in tests. */
+  timeLimits?: Partial<TimeLimits>;
+}
+
+/** Starters that make the network at the same moment have settled on one after a try or two. */
+const networkTries = 5;
+
+export class DockerExecutor implements Executor {
+  readonly name = 'docker';
+  readonly #settings: DockerExecutorSettings;
+  readonly #engine: Engine;
+  readonly #closed = new AbortController();
+  /** Image names seen to speak our protocol; forgotten when a start fails. */
+  readonly #goodImages = new Set<string>();
+  #ownNetworkId: Promise<string> | undefined;
+
+  constructor(settings: DockerExecutorSettings) {
+    if (!isOrdinaryNetwork(settings.network)) {
+      throw new TypeError(
+        `Scripts may not use the network "${settings.network}": name a bridge network, or "none"`,
+      );
+    }
+    this.#settings = settings;
+    this.#engine = new Engine(
+      settings.engineUrl,
+      Object.hasOwn(settings, 'timeLimits') ? settings.timeLimits : {},
+    );
+  }
+
+  async start(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
+    signal?.throwIfAborted();
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await this.#startOnce(spec, signal);
+      } catch (error) {
+        signal?.throwIfAborted();
+        // A failed start breaks the attached stream, so what is mended here is tried again from the top.
+        if (tries < networkTries && this.#settings.network === ownNetwork && isNetworkTrouble(error)) {
+          this.#ownNetworkId = undefined;
+          await pause(100 * tries);
+          continue;
+        }
+        this.#goodImages.clear();
+        throw this.#asStartError(error);
+      }
+    }
+  }
+
+  async #startOnce(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
+    const made: Made = { container: undefined, output: undefined };
+    try {
+      return await this.#start(spec, made, signal);
+    } catch (error) {
+      made.output?.close();
+      // Its failure must not hide the first; what stays is found by `leftovers`.
+      if (made.container) await this.#engine.removeContainer(made.container).catch(() => undefined);
+      throw error;
+    }
+  }
+
+  async #start(spec: SandboxSpec, made: Made, signal?: AbortSignal): Promise<Sandbox> {
+    await this.#requireGoodImage();
+    const network = await this.#requireNetwork();
+    signal?.throwIfAborted();
+    const containerId = await this.#create(containerOptions(spec, { ...this.#settings, network }), made);
+    signal?.throwIfAborted();
+    // Before the start, or the first output would be lost.
+    const socket = await this.#engine.attach(containerId);
+    const report = randomBytes(16).toString('hex');
+    const output = new AttachedOutput(socket, report, (stream, piece) => spec.onOutput(stream, piece));
+    made.output = output;
+    signal?.throwIfAborted();
+    await this.#engine.limited('start the container', this.#engine.timeLimits.startMs, (abortSignal) =>
+      this.#engine.docker.getContainer(containerId).start({ abortSignal }),
+    );
+    signal?.throwIfAborted();
+    await this.#engine.quick('hand the order to the container', (abortSignal) =>
+      output.order(JSON.stringify({ env: spec.env, time_limit_s: spec.timeLimitS, report }), abortSignal),
+    );
+    return new DockerSandbox(this.#engine, containerId, spec, output, this.#closed.signal);
+  }
+
+  async #create(options: Docker.ContainerCreateOptions, made: Made): Promise<string> {
+    const { name, ...body } = options;
+    try {
+      const container = await this.#engine.limited(
+        'create the container',
+        this.#engine.timeLimits.createMs,
+        (abortSignal) =>
+          // Told apart as query and body, else dockerode sends everything as both.
+          this.#engine.docker.createContainer({
+            _query: { name },
+            _body: body,
+            abortSignal,
+          } as unknown as Docker.ContainerCreateOptions),
+      );
+      made.container = container.id;
+      return container.id;
+    } catch (error) {
+      // An engine that did not answer may have made it all the same.
+      if (error instanceof EngineError && error.kind === 'unavailable') made.container = name;
+      throw error;
+    }
+  }
+
+  /** What names the scripts' network to Docker. Starts at the same time share one look. */
+  #requireNetwork(): Promise<string> {
+    if (this.#settings.network !== ownNetwork) return Promise.resolve(this.#settings.network);
+    this.#ownNetworkId ??= this.#engine.ensureNetwork(ownNetwork).catch((error: unknown) => {
+      this.#ownNetworkId = undefined;
+      throw error;
+    });
+    return this.#ownNetworkId;
+  }
+
+  async #requireGoodImage(): Promise<void> {
+    const { image } = this.#settings;
+    if (this.#goodImages.has(image)) return;
+    const problem = imageProblem(image, await findImage(this.#engine, image));
+    if (problem) throw problem;
+    this.#goodImages.add(image);
+  }
+
+  #asStartError(error: unknown): SandboxStartError {
+    if (error instanceof SandboxStartError) return error;
+    if (error instanceof EngineError) {
+      if (error.kind === 'unavailable') {
+        return new SandboxStartError(
+          'engine_unavailable',
+          'The Docker engine does not answer, so the script could not be started.',
+          { cause: error },
+        );
+      }
+      if (error.statusCode === 404 && /no such image/i.test(error.message)) {
+        return new SandboxStartError('image_missing', imageMissing(this.#settings.image), { cause: error });
+      }
+    }
+    return new SandboxStartError('engine_error', "The script's container could not be started.", {
+      cause: error,
+    });
+  }
+
+  async leftovers(): Promise<LeftoverSandbox[]> {
+    const found = await this.#engine.quick('list the containers', (abortSignal) =>
+      this.#engine.docker.listContainers({
+        all: true,
+        filters: { label: [`${labels.starter}=${this.#settings.starterId}`] },
+        abortSignal,
+      }),
+    );
+    return found.flatMap((container) => {
+      const attemptId = container.Labels[labels.attempt];
+      if (attemptId === undefined) return [];
+      return [
+        {
+          attemptId,
+          running: container.State === 'running' || container.State === 'paused',
+          remove: () => this.#engine.removeContainer(container.Id),
+        },
+      ];
+    });
+  }
+
+  async health(): Promise<ExecutorHealth> {
+    return examineEngine(this.#engine, this.#settings);
+  }
+
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#engine.close();
+  }
+}
+
+/** What a start made so far, to be undone if it fails. */
+interface Made {
+  container: string | undefined;
+  output: AttachedOutput | undefined;
+}
+
+/** Somebody tidied the network away since, or another starter is making it at this moment too. */
+function isNetworkTrouble(error: unknown): boolean {
+  return error instanceof EngineError && /network \S+ (not found|is ambiguous)/i.test(error.message);
+}
