@@ -1,5 +1,6 @@
 /** Runs one script through the public API, as a host application would, and tells how it went. */
-import { StadionClient, type RunKey } from '@stadion/client';
+import type { StadionClient } from '@stadion/client';
+import { type RunKey } from '@stadion/client';
 import type { HostRun } from '@stadion/contracts';
 
 export const exampleBase = '00000000-0000-4000-8000-000000000000';

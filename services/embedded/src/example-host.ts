@@ -6,7 +6,7 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import express from 'express';
-import { listen, type Listening } from '@stadion/service-kit';
+import { listen } from '@stadion/service-kit';
 
 export interface ExampleHost {
   url: string;
@@ -34,9 +34,6 @@ export async function startExampleHost(folder: string, authToken: string): Promi
     response.type('text/plain').send(await readFile(path));
   });
 
-  let listening: Listening | undefined;
-  const url = () => `http://127.0.0.1:${listening?.port}`;
-
   app.get('/api/v2.1/dtable/:base/run-script/:name/task/file/', async (request, response) => {
     if (request.headers.authorization !== `Token ${authToken}`) {
       return void response.status(403).json({ error_msg: 'Permission denied.' });
@@ -45,15 +42,15 @@ export async function startExampleHost(folder: string, authToken: string): Promi
       return void response.status(404).json({ error_msg: 'There is no such script.' });
     }
     response.json({
-      script_url: `${url()}/scripts/${encodeURIComponent(request.params.name)}`,
+      // Where this request came in is where the script is, too.
+      script_url: `http://${request.headers.host}/scripts/${encodeURIComponent(request.params.name)}`,
       temp_api_token: 'example-token',
     });
   });
 
-  listening = await listen(app, { host: '127.0.0.1', port: 0 });
-  const { close } = listening;
+  const { port, close } = await listen(app, { host: '127.0.0.1', port: 0 });
   return {
-    url: url(),
+    url: `http://127.0.0.1:${port}`,
     add(path) {
       const name = basename(path);
       added.set(name, path);

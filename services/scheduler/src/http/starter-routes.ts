@@ -8,7 +8,7 @@ import {
   type StarterStatus,
 } from '@stadion/contracts';
 import { parseWith, Refusal, type Route } from '@stadion/service-kit';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Outcome } from '../tasks/state-machine.js';
 import { parseRunSubject, type RunSubject } from '../tokens.js';
 import { sendHostJson } from './host-format.js';
