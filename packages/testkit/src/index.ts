@@ -1,1 +1,5 @@
-export {};
+export * from './databases.js';
+export * from './eventually.js';
+export * from './fake-host-app.js';
+export * from './fake-scheduler.js';
+export * from './loopback-server.js';
