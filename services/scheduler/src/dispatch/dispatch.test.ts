@@ -5,6 +5,7 @@ import {
   deriveKey,
   listen,
   Refusal,
+  signToken,
   verifyToken,
 } from '@stadion/service-kit';
 import { dispatchRequest, type DispatchRequest, type StarterStatus } from '@stadion/contracts';
@@ -16,6 +17,7 @@ import { parseRunSubject } from '../tokens.js';
 
 const authToken = 'a-shared-secret-for-these-tests';
 const starterKey = deriveKey(authToken, 'starter');
+const starterId = '11111111-1111-4111-8111-111111111111';
 const logger = createLogger({ service: 'test', level: 'silent' });
 const registry = () => createRegistry('test', { withProcess: false });
 
@@ -24,6 +26,16 @@ async function fakeStarter() {
   const pushed: DispatchRequest[] = [];
   const held = new Set<string>();
   const behaviour = { answer: (_request: DispatchRequest): void => {}, hang: false, slots: 2 };
+  const status = (): StarterStatus => ({
+    starter_id: starterId,
+    version: '1',
+    executor: 'process',
+    isolation: 'none',
+    slots: behaviour.slots,
+    busy: held.size,
+    draining: false,
+    attempts: [...held],
+  });
   const app = createHttpApp({
     logger,
     registry: registry(),
@@ -50,18 +62,7 @@ async function fakeStarter() {
         method: 'get',
         path: '/v1/starter',
         permission: 'scheduler',
-        handler: ({ response }) => {
-          response.json({
-            starter_id: '11111111-1111-4111-8111-111111111111',
-            version: '1',
-            executor: 'process',
-            isolation: 'none',
-            slots: behaviour.slots,
-            busy: held.size,
-            draining: false,
-            attempts: [...held],
-          } satisfies StarterStatus);
-        },
+        handler: ({ response }) => void response.json(status()),
       },
     ],
   });
@@ -71,6 +72,7 @@ async function fakeStarter() {
     pushed,
     held,
     behaviour,
+    status,
     close: () => listening.close(0),
   };
 }
@@ -119,6 +121,21 @@ afterEach(async () => {
   await starter.close();
   await host.close();
 });
+
+/** The starter tells at once what the scheduler would ask only every few seconds. */
+async function beat(schedulerUrl: string): Promise<void> {
+  const token = signToken(starterKey, {
+    audience: 'scheduler',
+    subject: `starter:${starterId}`,
+    expiresInS: 60,
+  });
+  const answer = await fetch(`${schedulerUrl}/v1/starters/heartbeat`, {
+    method: 'POST',
+    headers: { Authorization: `Bearer ${token}` },
+    body: JSON.stringify({ ...starter.status(), url: starter.url }),
+  });
+  expect(answer.status).toBe(200);
+}
 
 async function startScheduler(overrides: { starterUrls?: string[]; hostUrl?: string } = {}): Promise<string> {
   scheduler = createScheduler(
@@ -250,7 +267,7 @@ describe('the dispatcher', () => {
     expect(await stateOf(id)).toBe('queued');
     await store.recordStarter(
       {
-        starter_id: '11111111-1111-4111-8111-111111111111',
+        starter_id: starterId,
         version: '1',
         executor: 'process',
         isolation: 'none',
@@ -278,23 +295,25 @@ describe('the dispatcher', () => {
 
   it('gives an attempt of which it does not know whether it arrived to the same starter again, under the same id', async () => {
     starter.behaviour.hang = true;
-    await startScheduler();
+    const url = await startScheduler();
     const id = await store.submitTask(newTask());
     await untilPushed(1);
     expect(await stateOf(id)).toBe('starting');
     starter.behaviour.hang = false;
     now = new Date(Date.now() + 11_000);
+    await beat(url);
     await untilPushed(2);
     expect(starter.pushed[1]!.attempt_id).toBe(starter.pushed[0]!.attempt_id);
   });
 
   it('gives up a running attempt that its living starter no longer holds', async () => {
-    await startScheduler();
+    const url = await startScheduler();
     const id = await store.submitTask(newTask());
     await untilPushed(1);
     await store.beginAttempt(id, starter.pushed[0]!.attempt_id, null);
     starter.held.clear();
     now = new Date(Date.now() + 11_000);
+    await beat(url);
     const task = await until(
       () => store.getTask(id),
       (found) => found?.state === 'lost',
