@@ -16,7 +16,8 @@ export interface StadionClientOptions {
 }
 
 /** A run to ask for. What is left out has the host API's defaults. */
-export type RunRequest = Pick<SubmitRunRequest, 'dtable_uuid' | 'script_name' | 'owner'> & Partial<SubmitRunRequest>;
+export type RunRequest = Pick<SubmitRunRequest, 'dtable_uuid' | 'script_name' | 'owner'> &
+  Partial<SubmitRunRequest>;
 
 /** Names a run: its id, and the base and script it was asked for. */
 export type RunKey = Pick<HostRun, 'id' | 'dtable_uuid' | 'script_name'>;
@@ -53,7 +54,9 @@ export class StadionClient {
 
   /** Asks for a run and answers how to read it. */
   async submitRun(run: RunRequest): Promise<RunKey> {
-    const response = await this.#request('ask for a run', () => this.#http.post<unknown>('/run-script/', run));
+    const response = await this.#request('ask for a run', () =>
+      this.#http.post<unknown>('/run-script/', run),
+    );
     const { script_id: id } = submitRunResponse.parse(response.data);
     return { id, dtable_uuid: run.dtable_uuid, script_name: run.script_name };
   }
