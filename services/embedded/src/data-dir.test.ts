@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,10 +20,17 @@ describe('the data directory', () => {
   });
 
   it('belongs to one process at a time, which is named', async () => {
-    const dataDir = await openDataDir(folder, process.ppid);
-    await expect(openDataDir(folder, process.pid)).rejects.toThrow(`process ${process.ppid}`);
-    await dataDir.release();
-    await expect(openDataDir(folder, process.pid)).resolves.toBeDefined();
+    const holder = spawn(process.execPath, ['-e', 'process.stdin.resume()'], {
+      stdio: ['pipe', 'ignore', 'ignore'],
+    });
+    try {
+      const dataDir = await openDataDir(folder, holder.pid!);
+      await expect(openDataDir(folder, process.pid)).rejects.toThrow(`process ${holder.pid}`);
+      await dataDir.release();
+      await expect(openDataDir(folder, process.pid)).resolves.toBeDefined();
+    } finally {
+      holder.kill('SIGKILL');
+    }
   });
 
   it.each(['999999999', '', 'nonsense'])(
