@@ -153,9 +153,14 @@ print(repr(data))
       owner: 'automation@example.com',
       operate_from: 'automation-rule',
     });
-    await eventually(async () => (await trio.starter.log()).includes(`"taskId":${key.id}`), {
-      timeoutMs: 30_000,
-    });
+    // Told by the scheduler's log, not by asking for the run.
+    await eventually(
+      async () => {
+        const lines = (await trio.scheduler.log()).split('\n');
+        return lines.some((line) => line.includes('task finished') && line.includes(`"taskId":${key.id},`));
+      },
+      { timeoutMs: 30_000 },
+    );
     expect(await trio.client.waitForRun(key, { everyMs: 50 })).toMatchObject({
       output: 'ran\n',
       operate_from: 'automation-rule',
@@ -172,10 +177,10 @@ print(repr(data))
   it('leaves nothing behind: no folder, no container, no secret in a log', async () => {
     await eventually(async () => (await readdir(join(trio.exchangeDir, 'attempts'))).length === 0);
     if (executor === 'docker') {
-      const containers = execFileSync('docker', ['ps', '-aq', '--filter', 'name=stadion-run-'], {
-        encoding: 'utf8',
-      });
-      expect(containers).toBe('');
+      const identity = await readFile(join(trio.exchangeDir, 'starter.json'), 'utf8');
+      const starterId = /[0-9a-f-]{36}/.exec(identity)![0];
+      const ours = ['ps', '-aq', '--filter', `label=org.stadion.starter=${starterId}`];
+      await eventually(() => execFileSync('docker', ours, { encoding: 'utf8' }) === '');
     }
     const logs = (await trio.scheduler.log()) + (await trio.starter.log());
     expect(logs).not.toContain(authToken);
