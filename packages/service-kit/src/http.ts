@@ -14,10 +14,10 @@ import type { Registry } from './metrics.js';
 import { histogram } from './metrics.js';
 
 /** Checks a credential; throws `Refusal`, or answers whom the caller speaks for. */
-export type Gate = (request: Request) => string;
+export type Gate = (request: Request) => string | Promise<string>;
 
 /** `public` needs no credential; every other permission has a gate of its own. */
-export type Permission = 'public' | 'host' | 'starter' | 'run' | 'scheduler';
+export type Permission = 'public' | 'host' | 'starter' | 'run' | 'result' | 'scheduler' | 'dispatch';
 
 export interface RouteContext {
   request: Request;
@@ -108,7 +108,7 @@ function mount(app: Express, route: Route, options: HttpAppOptions, durations: D
   });
 
   async function answer(request: Request, response: Response): Promise<void> {
-    const subject = gate ? gate(request) : '';
+    const subject = gate ? await gate(request) : '';
     const notReady = gate && options.notReadyBecause?.();
     if (notReady) throw new Refusal('unavailable', notReady, { retryAfterS: 2 });
     const raw = route.method === 'post' ? await readWith(readBody, request, response) : undefined;

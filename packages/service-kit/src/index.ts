@@ -5,6 +5,7 @@ export * from './json-body.js';
 export * from './lifecycle.js';
 export * from './logger.js';
 export * from './metrics.js';
+export * from './named-peer.js';
 export * from './periodic.js';
 export * from './settings.js';
 export * from './shared-settings.js';

@@ -12,6 +12,8 @@ export const embeddedTable = {
     schedulerTable,
     'host',
     'starterUrls',
+    'originalStarterUrl',
+    'originalStarterSlots',
     'databaseHost',
     'databasePort',
     'databaseUser',

@@ -38,6 +38,20 @@ export const schedulerTable = {
     meaning:
       'Addresses of starters, separated by commas. Starters that register themselves need not be listed.',
   },
+  originalStarterUrl: {
+    name: 'STADION_ORIGINAL_STARTER_URL',
+    kind: 'url',
+    meaning:
+      'Address of one starter of the original pipeline (version 1, HTTP), which has no tokens: its results are taken from this address, and from this address only, without one.',
+  },
+  originalStarterSlots: {
+    name: 'STADION_ORIGINAL_STARTER_SLOTS',
+    kind: 'integer',
+    min: 1,
+    max: 10_000,
+    default: 10,
+    meaning: 'How many scripts the original starter runs at once: its number of threads.',
+  },
   databaseHost: {
     name: 'STADION_DATABASE_HOST',
     aliases: ['DB_HOST'],
@@ -152,9 +166,15 @@ export function schedulerContradictions(
     | 'keepStatisticsDays'
     | 'timeLimitS'
     | 'overdueGraceS'
-  >,
+  > &
+    Partial<Pick<SchedulerSettings, 'originalStarterUrl' | 'starterUrls'>>,
 ): string[] {
   const problems: string[] = [];
+  if (settings.originalStarterUrl && settings.starterUrls?.includes(settings.originalStarterUrl)) {
+    problems.push(
+      'STADION_ORIGINAL_STARTER_URL is also in STADION_STARTER_URLS; a starter is either the original or ours',
+    );
+  }
   if (settings.starterLostS <= settings.starterSilentS) {
     problems.push(
       `STADION_STARTER_LOST (${settings.starterLostS} s) must be longer than STADION_STARTER_UNREACHABLE (${settings.starterSilentS} s): a starter becomes unreachable before its runs are given up`,

@@ -51,11 +51,7 @@ export function createStarterClient(options: {
         });
         return outcomeOf(response.status, response.headers['retry-after']);
       } catch (error) {
-        const reason = messageOf(error);
-        const code = error instanceof AxiosError ? (error.code ?? codeOf(error.cause)) : codeOf(error);
-        return code && neverSent.has(code)
-          ? { kind: 'refused', retryAfterMs: 2_000, reason }
-          : { kind: 'unknown', reason };
+        return failedPush(error);
       }
     },
     async status(starterUrl) {
@@ -70,6 +66,15 @@ export function createStarterClient(options: {
       return starterStatus.parse(response.data);
     },
   };
+}
+
+/** What is known of a push that got no answer. */
+export function failedPush(error: unknown): PushOutcome {
+  const reason = messageOf(error);
+  const code = error instanceof AxiosError ? (error.code ?? codeOf(error.cause)) : codeOf(error);
+  return code && neverSent.has(code)
+    ? { kind: 'refused', retryAfterMs: 2_000, reason }
+    : { kind: 'unknown', reason };
 }
 
 function outcomeOf(status: number, retryAfter: unknown): PushOutcome {

@@ -9,6 +9,7 @@ import {
   signToken,
   verifyToken,
   type Gate,
+  type NamedPeer,
   type SigningKey,
 } from '@stadion/service-kit';
 
@@ -39,7 +40,9 @@ export function hostGate(authToken: string): Gate {
   return (request) => {
     const credential = credentialOf(request.headers.authorization);
     if (credential === undefined || !secretsEqual(credential, authToken)) {
-      throw new Refusal('forbidden', 'Forbidden: the auth token is not correct.');
+      // The original's words for the logs of a script differ from those for everything else.
+      const aboutLogs = /^\/tasks\//i.test(request.path);
+      throw new Refusal('forbidden', aboutLogs ? 'Forbidden' : 'Forbidden: the auth token is not correct.');
     }
     return 'host';
   };
@@ -53,5 +56,21 @@ export function tokenGate(key: SigningKey): Gate {
       throw new Refusal('unauthenticated', 'A token is needed: Authorization: Bearer <token>.');
     }
     return verifyToken(key, credential, 'scheduler');
+  };
+}
+
+/** What `resultGate` answers for a report that the original starter made. */
+export const originalStarterSubject = 'original-starter';
+
+/**
+ * A run token; or none at all, when the connection comes from the original starter. Which runs that starter may report
+ * is still to be asked: those it was given.
+ */
+export function resultGate(runKey: SigningKey, originalStarter: NamedPeer | undefined): Gate {
+  const withToken = tokenGate(runKey);
+  return async (request) => {
+    const hasNone = request.headers.authorization === undefined;
+    if (hasNone && (await originalStarter?.isSender(request))) return originalStarterSubject;
+    return await withToken(request);
   };
 }

@@ -7,13 +7,18 @@
 import { fixedOutput, type DispatchRequest } from '@stadion/contracts';
 import { messageOf, pause, type Logger, type PeriodicTask, type SigningKey } from '@stadion/service-kit';
 import { HostRefusal, type HostClient, type ScriptLocation } from '../host-client.js';
-import type { StarterClient } from '../starter-client.js';
+import type { PushOutcome, StarterClient } from '../starter-client.js';
+import type { OriginalStarter } from '../starters/original-starter.js';
 import type { Claim, Store } from '../store/store.js';
 import { signRunToken } from '../tokens.js';
 
 export interface DispatcherOptions {
-  store: Pick<Store, 'claimForStarters' | 'releaseAttempt' | 'refuseTask' | 'refuseStarterUntil'>;
+  store: Pick<
+    Store,
+    'claimForStarters' | 'releaseAttempt' | 'beginAttempt' | 'refuseTask' | 'refuseStarterUntil'
+  >;
   starters: StarterClient;
+  originalStarter?: OriginalStarter | undefined;
   host: HostClient;
   runKey: SigningKey;
   hostUrl: string;
@@ -71,12 +76,15 @@ export class Dispatcher implements PeriodicTask {
 
   async #push(claim: Claim): Promise<void> {
     const { store, logger } = this.options;
+    const toOriginal = this.#isForOriginal(claim);
     const location = await this.#locateScript(claim);
     if (!location) return;
-    const outcome = await this.options.starters.push(claim.starterUrl, this.#requestFor(claim, location));
+    const outcome = await this.#send(claim, location);
     switch (outcome.kind) {
       case 'accepted':
         logger.info({ ...ids(claim), starterId: claim.starterId }, 'attempt accepted by its starter');
+        // An original starter never says that a script runs; it got no more than it has threads, so it does.
+        if (toOriginal) await store.beginAttempt(claim.task.id, claim.attemptId, null);
         return;
       case 'refused':
         logger.warn(
@@ -89,15 +97,36 @@ export class Dispatcher implements PeriodicTask {
       case 'unknown':
         logger.warn(
           { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
-          'push ended without an answer; its heartbeat will tell',
+          toOriginal
+            ? 'push to the original starter ended without an answer; only a result can tell'
+            : 'push ended without an answer; its heartbeat will tell',
         );
     }
+  }
+
+  #isForOriginal(claim: Claim): boolean {
+    return claim.starterId === this.options.originalStarter?.id;
+  }
+
+  async #send(claim: Claim, location: ScriptLocation): Promise<PushOutcome> {
+    const request = this.#requestFor(claim, location);
+    const { originalStarter } = this.options;
+    if (!originalStarter || !this.#isForOriginal(claim)) {
+      return await this.options.starters.push(claim.starterUrl, request);
+    }
+    return await originalStarter.push({
+      script_url: location.scriptUrl,
+      env: { dtable_web_url: this.options.hostUrl, api_token: location.apiToken ?? '' },
+      context_data: claim.task.context,
+      script_id: claim.task.id,
+    });
   }
 
   #requestFor(claim: Claim, location: ScriptLocation): DispatchRequest {
     return {
       script_id: claim.task.id,
       script_url: location.scriptUrl,
+      script_name: claim.task.scriptName,
       env: { dtable_web_url: this.options.hostUrl, api_token: location.apiToken ?? '' },
       context_data: claim.task.context,
       attempt_id: claim.attemptId,
@@ -115,7 +144,11 @@ export class Dispatcher implements PeriodicTask {
       try {
         return await host.locateScript(task.baseUuid, task.scriptName, this.#stop.signal);
       } catch (error) {
-        if (this.#stop.signal.aborted) return undefined;
+        if (this.#stop.signal.aborted) {
+          // Nobody will push it again, as a heartbeat of ours would make us do; it was certainly not pushed yet.
+          if (this.#isForOriginal(claim)) await store.releaseAttempt(task.id, claim.attemptId);
+          return undefined;
+        }
         const retryMs = hostRetriesMs[tries];
         const refusal = error instanceof HostRefusal ? error : undefined;
         if (refusal?.passing && retryMs !== undefined) {

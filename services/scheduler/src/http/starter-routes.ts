@@ -1,6 +1,7 @@
 /** The routes that starters call: the two reports of an attempt, and the heartbeat that registers a starter. */
 import {
   maxResultBytes,
+  originalResultAnswer,
   resultReport,
   runningReport,
   starterStatus,
@@ -10,13 +11,16 @@ import {
 import { parseWith, Refusal, type Route } from '@stadion/service-kit';
 import type { z } from 'zod';
 import type { Outcome } from '../tasks/state-machine.js';
-import { parseRunSubject, type RunSubject } from '../tokens.js';
+import type { OriginalReportOutcome } from '../starters/original-starter.js';
+import { originalStarterSubject, parseRunSubject, type RunSubject } from '../tokens.js';
 import { sendHostJson } from './host-format.js';
 
 export interface StarterActions {
   /** `startedAt` undefined: now. */
   reportRunning(run: RunSubject, startedAt: Date | undefined): Promise<Outcome>;
   reportResult(run: RunSubject, report: ResultReport): Promise<Outcome>;
+  /** A result that came from the original starter's address, without a token. */
+  reportOriginalResult(report: ResultReport): Promise<OriginalReportOutcome>;
   recordHeartbeat(status: StarterStatus, url: string): Promise<void>;
 }
 
@@ -36,10 +40,18 @@ export function starterRoutes(actions: StarterActions): Route[] {
     {
       method: 'post',
       path: '/script-result/',
-      permission: 'run',
+      permission: 'result',
       bodyLimit: maxResultBytes,
       handler: async ({ subject, body, response }) => {
         const report = parseWith(resultReport, body, 'Bad Request');
+        if (subject === originalStarterSubject) {
+          if ((await actions.reportOriginalResult(report)) === 'not_its_own') {
+            throw new Refusal('unauthenticated', 'A token is needed: Authorization: Bearer <token>.');
+          }
+          // Whatever came of it, as the original answers.
+          response.type('text/html').send(originalResultAnswer);
+          return;
+        }
         answerMove(await actions.reportResult(runOf(subject, report.script_id), report), response);
       },
     },
