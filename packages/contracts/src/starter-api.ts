@@ -20,6 +20,10 @@ export const dispatchRequest = z.object(
     context_data: anyJson.nullish(),
     /** Ours: names this try. The starter never runs the same attempt twice. */
     attempt_id: z.uuid({ error: 'must be a UUID' }),
+    /** Ours: the script's own name; its suffix tells the language, before the address's does. */
+    script_name: text(0, 255).nullish(),
+    /** Ours: the runner profile to use; without it, the one of the script's language. */
+    profile: text(1, 64).optional(),
     /** Ours: what the starter shows when it reports this attempt; it cannot be used for another. */
     run_token: text(1, 4096),
     /** Ours: seconds from the script's start; the starter's own limit applies when it is lower. */

@@ -5,7 +5,8 @@ function candidate(name: 'docker' | 'process', health: Partial<ExecutorHealth>) 
   const seen = { closed: false };
   const executor: Executor = {
     name,
-    health: () => Promise.resolve({ ready: true, isolation: `${name} isolation`, warnings: [], ...health }),
+    health: () =>
+      Promise.resolve({ ready: true, profiles: [], isolation: `${name} isolation`, warnings: [], ...health }),
     start: () => Promise.reject(new Error('not asked for')),
     leftovers: () => Promise.resolve([]),
     close: () => Promise.resolve(void (seen.closed = true)),

@@ -4,7 +4,7 @@ import type { Environment, Setting } from '@stadion/service-kit';
 import { embeddedTable } from './config.js';
 
 export const usage = `npm start                         start, run examples/hello.py, serve until Ctrl-C
-npm start -- path/to/script.py    the same with that script
+npm start -- path/to/script.py    the same with that script (.py, .mjs, .js or .cjs)
 npm start -- --once               end after the script, with its outcome as exit code
 
   --port N          port to listen on (STADION_PORT, PORT; 5055, or a free one if that is taken)

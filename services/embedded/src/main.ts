@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { pino } from 'pino';
 import { StadionClient } from '@stadion/client';
 import { createLogger, messageOf, SettingsError } from '@stadion/service-kit';
+import { languageOf, scriptFileOf } from '@stadion/starter';
 import { CommandLineError, readCommandLine, usage } from './command-line.js';
 import { readEmbeddedSettings } from './config.js';
 import { openDataDir } from './data-dir.js';
@@ -47,6 +48,7 @@ async function run(): Promise<number> {
   const embedded = await startEmbedded(settings, {
     dataDir,
     logger: createLogger({ service: 'embedded', level: settings.logLevel }, logFile),
+    language: languageOf(scriptFileOf(scriptPath, undefined) ?? 'index.py'),
     examplesDir: join(repositoryDir, 'examples'),
     anyPortWillDo: !commandLine.environment['STADION_PORT'] && !commandLine.environment['PORT'],
     surroundings: {
@@ -54,6 +56,10 @@ async function run(): Promise<number> {
       temporaryDir: tmpdir(),
       uid: process.getuid?.() ?? 0,
       gid: process.getgid?.() ?? 0,
+      node: {
+        nodePath: process.execPath,
+        preload: join(repositoryDir, 'services/starter/dist/executors/process/node-preload.mjs'),
+      },
       pyodide: {
         nodePath: process.execPath,
         runner: join(repositoryDir, 'services/starter/dist/executors/process/pyodide-runner.mjs'),
@@ -100,8 +106,11 @@ async function scriptToRun(given: string | undefined, typedIn: string): Promise<
   await access(path).catch((error: unknown) => {
     throw new CommandLineError(`The script ${path} cannot be read: ${messageOf(error)}.`, { cause: error });
   });
-  if (!path.endsWith('.py'))
-    throw new CommandLineError(`The script must be a Python file (.py), not ${path}.`);
+  if (scriptFileOf(path, undefined) === undefined) {
+    throw new CommandLineError(
+      `The script must be Python (.py) or JavaScript (.mjs, .js or .cjs), which its name must tell; not ${path}.`,
+    );
+  }
   return path;
 }
 

@@ -25,14 +25,16 @@ export class ExecutorWatch {
     const isFirst = this.#last === undefined;
     this.#last = await this.executor.health().catch((error: unknown) => ({
       ready: false,
+      profiles: [],
       isolation: 'unknown',
       warnings: [],
       problem: messageOf(error),
     }));
-    const { isolation, warnings } = this.#last;
+    const { isolation, warnings, profiles } = this.#last;
     if (isFirst) {
       this.logger.info({ executor: this.executor.name, isolation }, 'scripts are isolated like this');
       for (const warning of warnings) this.logger.warn({ warning }, 'isolation could be stronger');
+      for (const profile of profiles) this.logger.info({ ...profile }, 'runner profile');
     }
     if (this.problem === before) return;
     if (this.problem) this.logger.error({ problem: this.problem }, 'scripts cannot run');

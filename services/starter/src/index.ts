@@ -4,4 +4,6 @@ export * from './config.js';
 export * from './create-executor.js';
 export { readStarterId } from './exchange/exchange.js';
 export * from './executors/executor.js';
+export * from './profiles.js';
+export * from './script-file.js';
 export * from './version.js';

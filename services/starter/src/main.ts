@@ -14,23 +14,34 @@ import { createStarter } from './app.js';
 import { readStarterSettings } from './config.js';
 import { createExecutor } from './create-executor.js';
 import { readStarterId } from './exchange/exchange.js';
+import { readProfiles } from './profiles.js';
 
 async function main(): Promise<void> {
   const settings = readStarterSettings(process.env);
   const logger = createLogger({ service: 'starter', level: settings.logLevel });
-  const executor = createExecutor(settings, {
+  const profiles = await readProfiles(settings);
+  const executor = createExecutor(settings, profiles, {
     starterId: await readStarterId(settings.exchangeDir),
     searchPath: process.env['PATH'] ?? '',
     temporaryDir: tmpdir(),
     uid: process.getuid?.() ?? 0,
     gid: process.getgid?.() ?? 0,
+    node: {
+      nodePath: process.execPath,
+      preload: fileURLToPath(new URL('./executors/process/node-preload.mjs', import.meta.url)),
+    },
     pyodide: {
       nodePath: process.execPath,
       runner: fileURLToPath(new URL('./executors/process/pyodide-runner.mjs', import.meta.url)),
       packageDir: dirname(fileURLToPath(import.meta.resolve('pyodide'))),
     },
   });
-  const starter = createStarter(settings, { executor, logger, registry: createRegistry('starter') });
+  const starter = createStarter(settings, {
+    executor,
+    profiles,
+    logger,
+    registry: createRegistry('starter'),
+  });
   const lifecycle = new Lifecycle(logger, settings.stopGraceS * 1000 + 60_000);
   const stop = (reason: string) => {
     void lifecycle.stop(reason).then(() => process.exit(0));

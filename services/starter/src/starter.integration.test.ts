@@ -134,6 +134,8 @@ test('R18: after a restart the sandboxes of the process before are gone and thei
   const sandbox = await abandoned.start({
     attemptId: request.attempt_id,
     taskId: request.script_id,
+    profile: 'python',
+    scriptFile: 'index.py',
     scriptsDir: exchange.scriptsDir(request.attempt_id),
     env: {},
     limits: {

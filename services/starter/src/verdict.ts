@@ -91,6 +91,11 @@ export function verdictOfFetch(taskId: number, error: ScriptFetchError): ResultR
   );
 }
 
+/** The report of an attempt that asked for a runner profile which is not there. */
+export function verdictOfProfile(taskId: number, sentence: string): ResultReport {
+  return notStarted(taskId, 'script_invalid', -1, sentence);
+}
+
 /** The report of an attempt for which there was no sandbox. */
 export function verdictOfStart(taskId: number, error: SandboxStartError): ResultReport {
   const cause = error.reason === 'image_missing' ? 'image_missing' : 'engine_error';

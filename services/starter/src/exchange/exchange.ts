@@ -11,6 +11,7 @@ import { z } from 'zod';
 import { type DispatchRequest, dispatchRequest, resultReport } from '@stadion/contracts';
 import { codeOf } from '@stadion/service-kit';
 import { syncFolder, writeDurably } from './durable-file.js';
+import type { ScriptFile } from '../script-file.js';
 import { emptyTrash, removeTree } from './remove-tree.js';
 
 const uuid = z.uuid();
@@ -72,13 +73,18 @@ export class Exchange {
    * Lays out what the script sees. The folder is sticky and everyone's, so that the sandbox's user may create files
    * but neither change nor replace script and input, which stay the starter's.
    */
-  async prepareScripts(attemptId: string, script: Buffer, input: string): Promise<void> {
+  async prepareScripts(
+    attemptId: string,
+    script: Buffer,
+    input: string,
+    scriptFile: ScriptFile = 'index.py',
+  ): Promise<void> {
     const folder = this.scriptsDir(attemptId);
     // A restart may have come between preparing and launching.
     await removeTree(folder, this.#trash);
     await mkdir(folder, { mode: 0o700 });
     for (const [name, content] of [
-      ['index.py', script],
+      [scriptFile, script],
       ['input', input],
     ] as const) {
       await writeFile(join(folder, name), content, { flag: 'wx', mode: 0o600 });

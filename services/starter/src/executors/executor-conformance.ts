@@ -6,6 +6,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { defaultScriptFile, type Language } from '../script-file.js';
+import { conformanceScripts } from './conformance-scripts.js';
 import type { Executor, Sandbox, SandboxExit, SandboxLimits, SandboxSpec } from './executor.js';
 
 export interface ExecutorCapabilities {
@@ -31,12 +33,14 @@ export interface ExecutorCapabilities {
 
 export interface ExecutorHarness {
   capabilities: ExecutorCapabilities;
+  /** In which language the scripts are; Python when absent. What only Python can express is tried in Python only. */
+  language?: Language;
   executor: Executor;
   /** An executor of the same technology with another starter's id. */
   executorOfAnotherStarter: Executor;
   /**
    * A folder as `exchange/` prepares it: mode 1777, owned by this process's user; `index.py` and `input` (empty when
-   * not given) mode 0444.
+   * not given) mode 0444. In another language the script is called as `defaultScriptFile` says.
    */
   makeScriptsDir(source: string | Buffer, input?: string): Promise<string>;
   /** Runs after all tests: closes the executors and deletes the folders. */
@@ -58,7 +62,9 @@ const stopBoundMs = 2_000;
 export function describeExecutor(name: string, makeHarness: () => ExecutorHarness): void {
   describe(`executor conformance: ${name}`, () => {
     const harness = makeHarness();
-    const { capabilities, executor } = harness;
+    const { capabilities, executor, language = 'python' } = harness;
+    const scripts = conformanceScripts[language];
+    const scriptFile = defaultScriptFile(language);
     const patienceMs = (capabilities.startPatienceS ?? 10) * 1_000;
     const testTimeoutMs = patienceMs + 20_000;
 
@@ -71,11 +77,12 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
     const essential = (title: string, check: () => Promise<void>) => test(title, check, testTimeoutMs);
     const skipped = (title: string, check: () => Promise<void>) => test.skip(title, check);
     const full = capabilities.onlyEssential ? skipped : essential;
-    const needing = (capability: boolean) => (capability ? full : skipped);
+    const pythonOnly = language === 'python' ? full : skipped;
+    const needing = (capability: boolean) => (capability ? pythonOnly : skipped);
 
     async function start(source: string | Buffer, options: StartOptions = {}): Promise<Running> {
       const scriptsDir = await harness.makeScriptsDir(source, options.input);
-      const spec = buildSpec(scriptsDir, options);
+      const spec = buildSpec(scriptsDir, options, language);
       const sandbox = await executor.start(spec.spec, options.signal);
       open.push(sandbox);
       return { sandbox, scriptsDir, ...spec };
@@ -100,10 +107,7 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
     describe('what goes in', () => {
       essential('input arrives on standard input, which then ends', async () => {
         const input = JSON.stringify({ table: 'T1', row: { Name: 'ü €' } });
-        const { stdout, exit } = await run(
-          `import sys, json; print(json.load(sys.stdin)['row']['Name'], repr(sys.stdin.read()))`,
-          { input },
-        );
+        const { stdout, exit } = await run(scripts.readContext, { input });
         expect({ stdout, cause: exit.cause, code: exit.exitCode }).toEqual({
           stdout: "ü € ''\n",
           cause: 'exit',
@@ -111,7 +115,7 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
         });
       });
 
-      full('a megabyte of input arrives whole', async () => {
+      pythonOnly('a megabyte of input arrives whole', async () => {
         const { stdout } = await run(`import sys; print(len(sys.stdin.buffer.read()))`, {
           input: 'x'.repeat(1_048_577),
         });
@@ -119,7 +123,7 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
       });
 
       essential('without input, reading standard input does not block and gives nothing', async () => {
-        const { stdout } = await run(`import sys; print(repr(sys.stdin.read()), repr(sys.stdin.readline()))`);
+        const { stdout } = await run(scripts.readNothing);
         expect(stdout).toBe("'' ''\n");
       });
 
@@ -135,7 +139,7 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
           };
           process.env['STADION_CONFORMANCE_LEAK'] = 'must not be seen';
           try {
-            const { stdout } = await run(`import os, json; print(json.dumps(dict(os.environ)))`, { env });
+            const { stdout } = await run(scripts.showEnvironment, { env });
             const { PATH, HOME, LANG, ...rest } = JSON.parse(stdout) as Record<string, string>;
             expect(rest).toEqual(env);
             expect([PATH, HOME, LANG]).toEqual([expect.any(String), expect.any(String), expect.any(String)]);
@@ -149,7 +153,7 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
         'a loader variable in the environment reaches the script, and no helper before it',
         async () => {
           const env = { LD_PRELOAD: '/scripts/evil.so' };
-          const { stdout, stderr, exit } = await run(`import os; print(os.environ['LD_PRELOAD'])`, { env });
+          const { stdout, stderr, exit } = await run(scripts.showLoaderVariable, { env });
           expect({ stdout, code: exit.exitCode }).toEqual({ stdout: '/scripts/evil.so\n', code: 0 });
           // The loader complains once for each program that was started with it.
           expect(stderr.split('evil.so').length - 1).toBeLessThanOrEqual(1);
@@ -158,18 +162,14 @@ export function describeExecutor(name: string, makeHarness: () => ExecutorHarnes
     });
 
     describe('where the script finds itself', () => {
-      essential('index.py runs as __main__ in its working folder with argv ["index.py"]', async () => {
-        const { stdout, scriptsDir } = await run(
-          `import os, sys, json; print(json.dumps([__name__, sys.argv, os.getcwd(), sorted(os.listdir('.'))]))`,
-        );
+      essential('the script is the main program, called by its name, in its working folder', async () => {
+        const { stdout, scriptsDir } = await run(scripts.showPlace(scriptFile));
         const folder = capabilities.workingFolder === '/scripts' ? '/scripts' : scriptsDir;
-        expect(JSON.parse(stdout)).toEqual(['__main__', ['index.py'], folder, ['index.py', 'input']]);
+        expect(JSON.parse(stdout)).toEqual([true, true, folder, [scriptFile, 'input']]);
       });
 
       essential('the script can create files in its folder, and the starter reads them', async () => {
-        const { scriptsDir, exit } = await run(
-          `import os\nos.mkdir('out')\nopen('out/a.txt', 'w').write('made')`,
-        );
+        const { scriptsDir, exit } = await run(scripts.makeFile);
         expect(exit.exitCode).toBe(0);
         expect(await readFile(join(scriptsDir, 'out/a.txt'), 'utf8')).toBe('made');
       });
@@ -199,7 +199,7 @@ for name in ('index.py', 'input'):
         "two sandboxes at once don't see each other",
         async () => {
           const secret = `only-for-the-first-${randomUUID()}`;
-          const first = await start(untilTold(`open('private', 'w').write(${JSON.stringify(secret)})`), {
+          const first = await start(untilToldAfter(`open('private', 'w').write(${JSON.stringify(secret)})`), {
             env: { first_secret: secret },
           });
           await eventually('the first is up', () => first.text('stdout').includes('up'));
@@ -226,7 +226,7 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
       needing(capabilities.privateProcesses && capabilities.childProcesses)(
         'a script cannot signal anything outside',
         async () => {
-          const first = await start(untilTold());
+          const first = await start(scripts.untilTold);
           await eventually('the first is up', () => first.text('stdout').includes('up'));
           const second = await run(
             `import os, signal\ntry:\n    os.kill(-1, 9)\nexcept OSError: pass\nfor pid in range(2, 40000):\n    if pid == os.getpid(): continue\n    try: os.kill(pid, 9)\n    except OSError: pass\nprint('done')`,
@@ -240,29 +240,27 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
 
     describe('what comes out', () => {
       essential('standard output and standard error arrive on their own streams', async () => {
-        const { stdout, stderr, exit } = await run(
-          `import sys; print('to out'); print('to err', file=sys.stderr)`,
-        );
+        const { stdout, stderr, exit } = await run(scripts.bothStreams);
         expect({ stdout, stderr }).toEqual({ stdout: 'to out\n', stderr: 'to err\n' });
         expect(exit).toMatchObject({ cause: 'exit', exitCode: 0 });
         expect(exit.finishedAt.getTime()).toBeGreaterThanOrEqual(exit.startedAt.getTime());
       });
 
       essential('a print without newline or flush is seen while the script still runs', async () => {
-        const running = await start(untilTold());
+        const running = await start(scripts.untilTold);
         await eventually('"up" arrives', () => running.text('stdout') === 'up');
         await writeFile(join(running.scriptsDir, 'go'), '');
         expect((await running.sandbox.exited).exitCode).toBe(0);
       });
 
       full('bytes that are no UTF-8 arrive unchanged', async () => {
-        const { output } = await run(`import sys; sys.stdout.buffer.write(bytes(range(256)) * 3)`);
+        const { output } = await run(scripts.bytes);
         expect(Buffer.concat(output.stdout)).toEqual(
           Buffer.from(Array.from({ length: 768 }, (_, i) => i % 256)),
         );
       });
 
-      full(
+      pythonOnly(
         '50 MB arrive completely, while the script runs, and without piling up in the starter',
         async () => {
           let bytes = 0;
@@ -289,12 +287,12 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
         },
       );
 
-      full('a single huge write arrives whole', async () => {
+      pythonOnly('a single huge write arrives whole', async () => {
         const { output } = await run(`import sys; sys.stdout.write('y' * 8_000_000)`);
         expect(Buffer.concat(output.stdout).length).toBe(8_000_000);
       });
 
-      full('a flood on standard error does not block standard output', async () => {
+      pythonOnly('a flood on standard error does not block standard output', async () => {
         const { output, exit } = await run(
           `import sys\nfor _ in range(100): sys.stderr.write('e' * 65536)\nprint('end')`,
         );
@@ -321,7 +319,7 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
 
     describe('how it ends', () => {
       essential('an empty script ends with 0', async () => {
-        const { exit, stdout, stderr } = await run('');
+        const { exit, stdout, stderr } = await run(scripts.empty);
         expect({ cause: exit.cause, code: exit.exitCode, stdout, stderr }).toEqual({
           cause: 'exit',
           code: 0,
@@ -330,8 +328,8 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
         });
       });
 
-      essential('sys.exit(3) ends with 3', async () => {
-        const { exit, stdout } = await run(`import sys; print('before'); sys.exit(3)`);
+      essential('an exit with 3 ends with 3', async () => {
+        const { exit, stdout } = await run(scripts.exitWith3);
         expect({ cause: exit.cause, code: exit.exitCode, stdout }).toEqual({
           cause: 'exit',
           code: 3,
@@ -339,39 +337,37 @@ print([f for f in found if not f.endswith('/index.py') or f.startswith(${JSON.st
         });
       });
 
-      essential('an exception ends with 1 and a traceback that names index.py', async () => {
-        const { exit, stderr } = await run(`def f():\n    raise ValueError('boom')\nf()`);
+      essential('an uncaught exception ends with 1 and a traceback that names the script', async () => {
+        const { exit, stderr } = await run(scripts.uncaught);
         expect(exit).toMatchObject({ cause: 'exit', exitCode: 1 });
-        expect(stderr).toMatch(/^Traceback[^]*index\.py", line 3[^]*ValueError: boom\n$/);
+        expect(stderr).toMatch(scripts.uncaughtTold);
       });
 
-      full('sys.exit with a sentence writes it to standard error and ends with 1', async () => {
+      pythonOnly('sys.exit with a sentence writes it to standard error and ends with 1', async () => {
         const { exit, stderr } = await run(`import sys; sys.exit('no such table')`);
         expect({ code: exit.exitCode, stderr }).toEqual({ code: 1, stderr: 'no such table\n' });
       });
 
       essential('a syntax error ends with 1 and says where', async () => {
-        const { exit, stderr } = await run(`print('never'\n`);
+        const { exit, stderr } = await run(scripts.syntaxError);
         expect(exit).toMatchObject({ cause: 'exit', exitCode: 1 });
-        expect(stderr).toMatch(/index\.py", line 1[^]*SyntaxError/);
+        expect(stderr).toMatch(scripts.syntaxErrorTold);
       });
 
-      needing(capabilities.childProcesses)('death by signal n ends with 128 + n', async () => {
+      (capabilities.childProcesses ? full : skipped)('death by signal n ends with 128 + n', async () => {
         for (const [signal, code] of [
           ['SIGTERM', 143],
           ['SIGSEGV', 139],
           ['SIGABRT', 134],
         ] as const) {
-          const { exit } = await run(`import os, signal; os.kill(os.getpid(), signal.${signal})`);
+          const { exit } = await run(scripts.dieBy(signal));
           expect([signal, exit.cause, exit.exitCode]).toEqual([signal, 'exit', code]);
         }
       });
 
       essential('a memory hog ends, and another script runs on', async () => {
-        const neighbour = await start(untilTold());
-        const { exit, stdout } = await run(
-          `print('start')\nhog = []\nwhile True: hog.append(bytearray(8_000_000))`,
-        );
+        const neighbour = await start(scripts.untilTold);
+        const { exit, stdout } = await run(scripts.memoryHog);
         expect(stdout).toBe('start\n');
         expect(exit.exitCode).not.toBe(0);
         if (capabilities.outOfMemory === 'told')
@@ -425,7 +421,7 @@ print('leaving')
 
     describe('stop and remove', () => {
       essential('stop ends a script at once, keeps what it printed, and says so', async () => {
-        const running = await start(beating());
+        const running = await start(scripts.beating);
         await eventually('it beats', () => exists(join(running.scriptsDir, 'beat')));
         await eventually('its line arrived', () => running.text('stdout') === 'partial');
         await bounded('stop', running.sandbox.stop(), stopBoundMs);
@@ -454,21 +450,21 @@ while True:
       );
 
       essential('a busy loop that never yields is stopped too', async () => {
-        const running = await start(`print('spinning')\nwhile True: pass`);
+        const running = await start(scripts.spinning);
         await eventually('it spins', () => running.text('stdout') === 'spinning\n');
         await bounded('stop', running.sandbox.stop(), stopBoundMs);
         expect((await bounded('the end', running.sandbox.exited, stopBoundMs)).cause).toBe('stopped');
       });
 
       full('stop twice, at the same time and again, is one stop', async () => {
-        const running = await start(beating());
+        const running = await start(scripts.beating);
         await Promise.all([running.sandbox.stop(), running.sandbox.stop()]);
         await running.sandbox.stop();
         expect((await running.sandbox.exited).cause).toBe('stopped');
       });
 
       full('stop after the end changes nothing', async () => {
-        const running = await start(`import sys; sys.exit(3)`);
+        const running = await start(scripts.exitWith3);
         const exit = await running.sandbox.exited;
         await running.sandbox.stop();
         expect(await running.sandbox.exited).toEqual(exit);
@@ -476,13 +472,13 @@ while True:
       });
 
       full('remove stops first, and may be called twice', async () => {
-        const running = await start(beating());
+        const running = await start(scripts.beating);
         await eventually('it beats', () => exists(join(running.scriptsDir, 'beat')));
         await Promise.all([running.sandbox.remove(), running.sandbox.remove()]);
         await running.sandbox.remove();
         expect((await bounded('the end', running.sandbox.exited, stopBoundMs)).cause).toBe('stopped');
         await hasStopped(join(running.scriptsDir, 'beat'));
-        expect(await readFile(join(running.scriptsDir, 'index.py'), 'utf8')).toBe(beating());
+        expect(await readFile(join(running.scriptsDir, scriptFile), 'utf8')).toBe(scripts.beating);
       });
     });
 
@@ -490,7 +486,7 @@ while True:
       essential(
         "leftovers lists this starter's sandboxes, running and ended, and nobody else's",
         async () => {
-          const running = await start(untilTold());
+          const running = await start(scripts.untilTold);
           const find = async (which: Executor) =>
             (await which.leftovers()).find((one) => one.attemptId === running.spec.attemptId);
           expect(await find(executor)).toMatchObject({ running: true });
@@ -504,7 +500,7 @@ while True:
       );
 
       full('a leftover that still runs is ended by its remove', async () => {
-        const running = await start(beating());
+        const running = await start(scripts.beating);
         await eventually('it beats', () => exists(join(running.scriptsDir, 'beat')));
         const leftover = (await executor.leftovers()).find((one) => one.attemptId === running.spec.attemptId);
         await leftover?.remove();
@@ -516,8 +512,8 @@ while True:
       });
 
       full('a signal aborted before the start leaves nothing and runs nothing', async () => {
-        const scriptsDir = await harness.makeScriptsDir(`open('ran', 'w').close()`);
-        const { spec } = buildSpec(scriptsDir, {});
+        const scriptsDir = await harness.makeScriptsDir(scripts.touchRan);
+        const { spec } = buildSpec(scriptsDir, {}, language);
         const reason = new Error('not wanted any more');
         await expect(executor.start(spec, AbortSignal.abort(reason))).rejects.toBe(reason);
         expect((await executor.leftovers()).map((one) => one.attemptId)).not.toContain(spec.attemptId);
@@ -526,8 +522,8 @@ while True:
 
       full('a signal aborted while starting leaves nothing, whenever it comes', async () => {
         for (const afterTurns of [0, 1, 5, 25, 125]) {
-          const scriptsDir = await harness.makeScriptsDir(beating());
-          const { spec } = buildSpec(scriptsDir, {});
+          const scriptsDir = await harness.makeScriptsDir(scripts.beating);
+          const { spec } = buildSpec(scriptsDir, {}, language);
           const giveUp = new AbortController();
           const reason = new Error(`given up after ${afterTurns} turns`);
           const starting = executor.start(spec, giveUp.signal).then(
@@ -582,11 +578,13 @@ interface Ended {
 
 let nextTaskId = 1;
 
-function buildSpec(scriptsDir: string, options: StartOptions) {
+function buildSpec(scriptsDir: string, options: StartOptions, language: Language) {
   const output: Output = { stdout: [], stderr: [] };
   const spec: SandboxSpec = {
     attemptId: randomUUID(),
     taskId: nextTaskId++,
+    profile: language,
+    scriptFile: defaultScriptFile(language),
     scriptsDir,
     env: options.env ?? {},
     limits: { ...conformanceLimits, ...options.limits },
@@ -596,14 +594,9 @@ function buildSpec(scriptsDir: string, options: StartOptions) {
   return { spec, output, text: (stream: 'stdout' | 'stderr') => Buffer.concat(output[stream]).toString() };
 }
 
-/** A script that says "up" and ends by itself once the test puts `go` into its folder. */
-function untilTold(first = ''): string {
-  return `import os, time\n${first}\nprint('up', end='')\nwhile not os.path.exists('go'): time.sleep(0.01)\n`;
-}
-
-/** A script that never ends and lets `beat` grow as long as it lives. */
-function beating(): string {
-  return `import time\nprint('partial', end='')\nwhile True:\n    with open('beat', 'a') as f: f.write('.')\n    time.sleep(0.02)\n`;
+/** In Python: like `untilTold`, after a first line. */
+function untilToldAfter(first: string): string {
+  return `${first}\n${conformanceScripts.python.untilTold}`;
 }
 
 async function exists(path: string): Promise<boolean> {

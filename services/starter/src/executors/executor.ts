@@ -4,6 +4,25 @@
  * Deciding what an exit *means* for the task is the supervisor's work, not the executor's.
  */
 
+import type { Language, ScriptFile } from '../script-file.js';
+
+/** A named way to run scripts, as far as the technology must know it; what it cannot give, its health says. */
+export interface SandboxProfile {
+  name: string;
+  language: Language;
+  /** What a container is made from; processes have none. */
+  image: string;
+  /**
+   * How the runner in the image is told what to run. `stadion`: on standard input (see `services/runner`). `original`:
+   * by the container's variables and files, as the original pipeline did; Python only.
+   */
+  protocol: 'stadion' | 'original';
+  /** A bridge network's name, or `none`. */
+  network: string;
+  /** A container runtime by name; null is the engine's own default. */
+  runtime: string | null;
+}
+
 /** Everything a sandbox may use at most. Units are in the names. */
 export interface SandboxLimits {
   /** Memory and swap together. */
@@ -22,9 +41,13 @@ export interface SandboxLimits {
 export interface SandboxSpec {
   attemptId: string;
   taskId: number;
+  /** Name of a profile that the executor was made with. */
+  profile: string;
+  /** The script in `scriptsDir`; it is of the profile's language. */
+  scriptFile: ScriptFile;
   /**
-   * The attempt's folder as this process sees it, prepared by `exchange/`: holds `index.py` and `input` (read-only
-   * to the script) and is where the script may create files. The script sees it as `/scripts`, its working folder.
+   * The attempt's folder as this process sees it, prepared by `exchange/`: holds the script and `input` (read-only
+   * to it) and is where the script may create files. The script sees it as `/scripts`, its working folder.
    */
   scriptsDir: string;
   /** The only variables the script gets besides PATH, HOME, LANG. Travels on standard input, never in a command line. */
@@ -69,8 +92,22 @@ export interface LeftoverSandbox {
   remove(): Promise<void>;
 }
 
+/** Whether scripts of one profile can run. */
+export interface ProfileHealth {
+  name: string;
+  language: Language;
+  /** What runs them: an image's name, or an interpreter. */
+  runsIn: string;
+  available: boolean;
+  /** Why not, and what to do. */
+  problem?: string;
+}
+
 export interface ExecutorHealth {
+  /** Scripts can run: at least those of the profile `python`, which is what a script without a telling name is. */
   ready: boolean;
+  /** Every profile, whether or not the others are available; empty when the technology itself is not there. */
+  profiles: ProfileHealth[];
   /** One sentence an operator reads: what separates a script from this machine. */
   isolation: string;
   /** What is missing or weaker than it could be, each with the command or setting that mends it. */

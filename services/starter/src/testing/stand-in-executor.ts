@@ -74,7 +74,13 @@ export class StandInExecutor implements Executor {
 
   health(): Promise<ExecutorHealth> {
     const problem = this.ready ? {} : { problem: 'the engine does not answer' };
-    return Promise.resolve({ ready: this.ready, isolation: 'none: a stand-in', warnings: [], ...problem });
+    return Promise.resolve({
+      ready: this.ready,
+      profiles: [],
+      isolation: 'none: a stand-in',
+      warnings: [],
+      ...problem,
+    });
   }
 
   async start(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {

@@ -9,6 +9,7 @@ import { readStarterSettings } from '../config.js';
 import { Exchange } from '../exchange/exchange.js';
 import { removeTree } from '../exchange/remove-tree.js';
 import type { Executor } from '../executors/executor.js';
+import { readProfiles } from '../profiles.js';
 import { StandInExecutor } from './stand-in-executor.js';
 
 export const testSecret = 'q7Zp-3vXr-9LmK-2sWt-5bNc';
@@ -86,7 +87,9 @@ async function startStarter<E extends Executor>(
     { write: (line) => void log.push(line) },
   );
   const registry = createRegistry('starter', { withProcess: false });
-  const starter = createStarter(readStarterSettings(env), { executor, logger, registry });
+  const settings = readStarterSettings(env);
+  const profiles = await readProfiles(settings);
+  const starter = createStarter(settings, { executor, profiles, logger, registry });
   const listening = await listen(starter.app, { host: '127.0.0.1', port: 0 });
   const url = `http://127.0.0.1:${listening.port}`;
   onListening?.(url);

@@ -7,6 +7,8 @@ const gib = 1024 ** 3;
 const spec: SandboxSpec = {
   attemptId: '3d1f0a52-6a52-4a0e-9f5e-2f6e3a1b0c9d',
   taskId: 42,
+  profile: 'python',
+  scriptFile: 'index.py',
   scriptsDir: '/var/lib/stadion/exchange/3d1f',
   env: { api_token: 'a secret' },
   limits: {
@@ -24,6 +26,7 @@ const spec: SandboxSpec = {
 const settings: ContainerSettings = {
   starterId: '0b9c9f5e-5d3c-4c39-b4a1-000000000001',
   image: 'stadion/runner-python:1',
+  protocol: 'stadion',
   user: { uid: 1000, gid: 1000 },
   network: 'stadion-runners',
   runtime: null,
@@ -152,7 +155,7 @@ test('whatever a task brings, the container gets no power and sees only its own 
       let options;
       try {
         options = containerOptions(
-          { ...given, onOutput: () => undefined },
+          { ...given, profile: 'python', scriptFile: 'index.py', onOutput: () => undefined },
           { ...settings, exchangeRoot: inside },
         );
       } catch (error) {

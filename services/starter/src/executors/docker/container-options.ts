@@ -5,12 +5,14 @@
  */
 import { isAbsolute, join, relative, sep } from 'node:path/posix';
 import type { ContainerCreateOptions, HostConfig } from 'dockerode';
-import type { SandboxSpec } from '../executor.js';
+import type { SandboxProfile, SandboxSpec } from '../executor.js';
 
 export interface ContainerSettings {
   /** Told apart by label, so that starters can share an engine. */
   starterId: string;
   image: string;
+  /** See `SandboxProfile`. */
+  protocol: SandboxProfile['protocol'];
   /** Who the script is: see `runnerUser`. */
   user: { uid: number; gid: number };
   /** A bridge network's name, or `none`. */
@@ -19,6 +21,10 @@ export interface ContainerSettings {
   runtime: string | null;
   /** Where the exchange root is for this process and for the engine; null when both see the same path. */
   exchangeRoot: { here: string; onHost: string } | null;
+  /** Name servers instead of the engine's. */
+  dns?: readonly string[];
+  /** Names that scripts find at an address of the operator's choice, `name:address`. */
+  extraHosts?: readonly string[];
 }
 
 export const labels = {
@@ -38,6 +44,7 @@ const cpuPeriodUs = 100_000;
 
 export function containerOptions(spec: SandboxSpec, settings: ContainerSettings): ContainerCreateOptions {
   const { limits } = spec;
+  const takesOrders = settings.protocol === 'stadion';
   if (!isOrdinaryNetwork(settings.network)) {
     throw new TypeError(
       `Network ${JSON.stringify(settings.network)} would not keep a script apart from its machine`,
@@ -46,9 +53,10 @@ export function containerOptions(spec: SandboxSpec, settings: ContainerSettings)
   return {
     name: containerName(spec.attemptId),
     Image: settings.image,
-    // The image's entrypoint, without arguments. Variables and secrets come on standard input only.
-    Cmd: [],
-    Env: [],
+    // The image's entrypoint, without arguments: variables and secrets come on standard input only. The original's images
+    // know no other way than these two.
+    Cmd: takesOrders ? [] : ['run'],
+    Env: takesOrders ? [] : environmentOf(spec),
     User: `${settings.user.uid}:${settings.user.gid}`,
     WorkingDir: '/scripts',
     Hostname: 'runner',
@@ -59,9 +67,9 @@ export function containerOptions(spec: SandboxSpec, settings: ContainerSettings)
       [labels.starter]: settings.starterId,
     },
     Tty: false,
-    OpenStdin: true,
-    StdinOnce: true,
-    AttachStdin: true,
+    OpenStdin: takesOrders,
+    StdinOnce: takesOrders,
+    AttachStdin: takesOrders,
     AttachStdout: true,
     AttachStderr: true,
     ExposedPorts: {},
@@ -93,7 +101,8 @@ export function containerOptions(spec: SandboxSpec, settings: ContainerSettings)
       DeviceCgroupRules: [],
       VolumesFrom: [],
       Links: [],
-      ExtraHosts: [],
+      Dns: ownList(settings, 'dns'),
+      ExtraHosts: ownList(settings, 'extraHosts'),
       GroupAdd: [],
       PortBindings: {},
       PublishAllPorts: false,
@@ -125,6 +134,21 @@ export function containerOptions(spec: SandboxSpec, settings: ContainerSettings)
       ...(settings.runtime === null ? {} : { Runtime: settings.runtime }),
     } satisfies HostConfig,
   };
+}
+
+/** Docker would take a name with `=` for another one, and a name alone for a variable of its own to pass on. */
+function environmentOf({ env }: SandboxSpec): string[] {
+  return Object.entries(env).map(([name, value]) => {
+    if (name === '' || /[=\0]/.test(name) || value.includes('\0')) {
+      throw new TypeError(`No process can have an environment variable ${JSON.stringify(name)} like that`);
+    }
+    return `${name}=${value}`;
+  });
+}
+
+/** Not what a polluted prototype says. */
+function ownList(settings: ContainerSettings, key: 'dns' | 'extraHosts'): string[] {
+  return Object.hasOwn(settings, key) ? [...(settings[key] ?? [])] : [];
 }
 
 /** Docker takes `host` and `container:<id>` for a network too; both would end the isolation. */

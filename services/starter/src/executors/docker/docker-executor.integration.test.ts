@@ -1,4 +1,7 @@
-/** The Docker executor on a real engine: `DOCKER_HOST`, and a runner image named by `STADION_TEST_RUNNER_IMAGE`. */
+/**
+ * The Docker executor on a real engine: `DOCKER_HOST`, and runner images named by `STADION_TEST_RUNNER_IMAGE` and
+ * `STADION_TEST_NODE_RUNNER_IMAGE`.
+ */
 import { execFileSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
@@ -7,50 +10,64 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '@stadion/testkit';
 import Docker from 'dockerode';
-import type { Sandbox, SandboxExit, SandboxSpec } from '../executor.js';
-import { conformanceLimits, describeExecutor } from '../executor-conformance.js';
+import type { Sandbox, SandboxExit, SandboxProfile, SandboxSpec } from '../executor.js';
+import { defaultScriptFile, type Language, type ScriptFile } from '../../script-file.js';
+import { conformanceLimits, describeExecutor, type ExecutorHarness } from '../executor-conformance.js';
 import { labels, ownNetwork, runnerUser } from './container-options.js';
 import { DockerExecutor, type DockerExecutorSettings } from './docker-executor.js';
 
 const docker = new Docker();
 const patience = { timeoutMs: 10_000 };
-const image = process.env['STADION_TEST_RUNNER_IMAGE'] ?? 'stadion/runner-python:test';
+const runnerImage = process.env['STADION_TEST_RUNNER_IMAGE'] ?? 'stadion/runner-python:test';
+const nodeRunnerImage = process.env['STADION_TEST_NODE_RUNNER_IMAGE'] ?? 'stadion/runner-node:test';
 const exchangeRoot = mkdtempSync(join(tmpdir(), 'stadion-docker-test-'));
 chmodSync(exchangeRoot, 0o711);
 
-function makeExecutor(settings: Partial<DockerExecutorSettings> = {}): DockerExecutor {
+type Options = Partial<
+  DockerExecutorSettings & Pick<SandboxProfile, 'image' | 'network' | 'runtime' | 'protocol'>
+>;
+
+function makeExecutor(
+  { image = runnerImage, ...options }: Options = {},
+  language: Language = 'python',
+): DockerExecutor {
+  const { network = ownNetwork, runtime = null, protocol = 'stadion', ...settings } = options;
   return new DockerExecutor({
     starterId: randomUUID(),
     engineUrl: null,
-    image,
+    profiles: [{ name: language, language, image, protocol, network, runtime }],
     user: runnerUser(process.getuid?.() ?? 0, process.getgid?.() ?? 0),
-    network: ownNetwork,
-    runtime: null,
     exchangeRoot: null,
     ...settings,
   });
 }
 
-async function makeScriptsDir(source: string | Buffer, input = ''): Promise<string> {
+async function makeScriptsDir(source: string | Buffer, input = '', name: ScriptFile = 'index.py') {
   const folder = join(exchangeRoot, randomUUID());
   mkdirSync(folder);
   chmodSync(folder, 0o1777);
-  for (const [name, content] of [
-    ['index.py', source],
+  for (const [file, content] of [
+    [name, source],
     ['input', input],
   ] as const) {
-    await writeFile(join(folder, name), content);
-    chmodSync(join(folder, name), 0o444);
+    await writeFile(join(folder, file), content);
+    chmodSync(join(folder, file), 0o444);
   }
   return folder;
 }
 
 afterAll(() => rmSync(exchangeRoot, { recursive: true, force: true }));
 
-describeExecutor('docker', () => {
-  const executor = makeExecutor();
-  const executorOfAnotherStarter = makeExecutor();
+for (const language of ['python', 'node'] as const) {
+  describeExecutor(`docker, ${language}`, () => harnessOf(language));
+}
+
+function harnessOf(language: Language): ExecutorHarness {
+  const options = language === 'node' ? { image: nodeRunnerImage } : {};
+  const executor = makeExecutor(options, language);
+  const executorOfAnotherStarter = makeExecutor(options, language);
   return {
+    language,
     capabilities: {
       workingFolder: '/scripts',
       protectsScript: process.getuid?.() === 0,
@@ -61,13 +78,13 @@ describeExecutor('docker', () => {
     },
     executor,
     executorOfAnotherStarter,
-    makeScriptsDir,
+    makeScriptsDir: (source, input) => makeScriptsDir(source, input, defaultScriptFile(language)),
     async cleanUp() {
       await executor.close();
       await executorOfAnotherStarter.close();
     },
   };
-});
+}
 
 describe('docker executor', () => {
   const executor = makeExecutor();
@@ -83,6 +100,8 @@ describe('docker executor', () => {
     const sandbox = await by.start({
       attemptId: randomUUID(),
       taskId: 7,
+      profile: 'python',
+      scriptFile: 'index.py',
       scriptsDir,
       env: {},
       limits: conformanceLimits,
@@ -400,7 +419,7 @@ for host in ('${address}', '${Name.slice(1)}'):
 
   test('a warm container whose starter is gone exits by itself', async () => {
     const container = await docker.createContainer({
-      Image: image,
+      Image: runnerImage,
       OpenStdin: true,
       StdinOnce: true,
       HostConfig: { NetworkMode: 'none' },

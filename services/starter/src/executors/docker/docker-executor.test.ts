@@ -112,6 +112,8 @@ class FakeEngine {
 const spec: SandboxSpec = {
   attemptId: 'attempt-1',
   taskId: 1,
+  profile: 'python',
+  scriptFile: 'index.py',
   scriptsDir: '/exchange/attempt-1',
   env: { api_token: 'the secret' },
   limits: {
@@ -150,14 +152,23 @@ afterEach(async () => {
   engine.close();
 });
 
-function makeExecutor(settings: Partial<DockerExecutorSettings> = {}): DockerExecutor {
+type Options = Partial<DockerExecutorSettings> & { network?: string };
+
+function makeExecutor({ network = 'stadion-runners', ...settings }: Options = {}): DockerExecutor {
   const executor = new DockerExecutor({
     starterId: 's1',
     engineUrl: `unix://${engine.socketPath}`,
-    image: 'stadion/runner-python:test',
+    profiles: [
+      {
+        name: 'python',
+        language: 'python',
+        image: 'stadion/runner-python:test',
+        protocol: 'stadion',
+        network,
+        runtime: null,
+      },
+    ],
     user: { uid: 1000, gid: 1000 },
-    network: 'stadion-runners',
-    runtime: null,
     exchangeRoot: null,
     timeLimits: patient,
     ...settings,

@@ -1,7 +1,8 @@
 /**
  * Runs each script in a Docker container of its own, made for it and removed after it. What the container may do is
- * `container-options.ts`'s to say; its life once started is `docker-sandbox.ts`'s. The image must speak the runner
- * protocol (see `services/runner`): environment and secrets go to it on standard input only.
+ * `container-options.ts`'s to say; its life once started is `docker-sandbox.ts`'s. Images speak the runner protocol (see
+ * `services/runner`): environment and secrets go to them on standard input only. Those of the original pipeline, which a
+ * profile must call so, are told what to run by variables and files, and their output is in a file at the end.
  */
 import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -11,6 +12,7 @@ import {
   type ExecutorHealth,
   type LeftoverSandbox,
   type Sandbox,
+  type SandboxProfile,
   type SandboxSpec,
   SandboxStartError,
 } from '../executor.js';
@@ -26,7 +28,10 @@ import { Engine, EngineError, type TimeLimits } from './engine.js';
 import { examineEngine } from './engine-health.js';
 import { findImage, imageMissing, imageProblem } from './runner-image.js';
 
-export interface DockerExecutorSettings extends ContainerSettings {
+type OfProfile = 'image' | 'protocol' | 'network' | 'runtime';
+
+export interface DockerExecutorSettings extends Omit<ContainerSettings, OfProfile> {
+  profiles: readonly SandboxProfile[];
   /** `unix:///…` or `tcp://…`; null takes Docker's usual environment variables. */
   engineUrl: string | null;
   /** Shorter in tests. */
@@ -41,15 +46,15 @@ export class DockerExecutor implements Executor {
   readonly #settings: DockerExecutorSettings;
   readonly #engine: Engine;
   readonly #closed = new AbortController();
-  /** Image names seen to speak our protocol; forgotten when a start fails. */
-  readonly #goodImages = new Set<string>();
+  /** Profiles whose image was seen to be there and fit; forgotten when a start fails. */
+  readonly #goodProfiles = new Set<string>();
   #ownNetworkId: Promise<string> | undefined;
 
   constructor(settings: DockerExecutorSettings) {
-    if (!isOrdinaryNetwork(settings.network)) {
-      throw new TypeError(
-        `Scripts may not use the network "${settings.network}": name a bridge network, or "none"`,
-      );
+    for (const { network } of settings.profiles) {
+      if (!isOrdinaryNetwork(network)) {
+        throw new TypeError(`Scripts may not use the network "${network}": name a bridge network, or "none"`);
+      }
     }
     this.#settings = settings;
     this.#engine = new Engine(
@@ -60,27 +65,34 @@ export class DockerExecutor implements Executor {
 
   async start(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
+    const profile = this.#profileOf(spec);
     for (let tries = 1; ; tries += 1) {
       try {
-        return await this.#startOnce(spec, signal);
+        return await this.#startOnce(spec, profile, signal);
       } catch (error) {
         signal?.throwIfAborted();
         // A failed start breaks the attached stream, so what is mended here is tried again from the top.
-        if (tries < networkTries && this.#settings.network === ownNetwork && isNetworkTrouble(error)) {
+        if (tries < networkTries && profile.network === ownNetwork && isNetworkTrouble(error)) {
           this.#ownNetworkId = undefined;
           await pause(100 * tries);
           continue;
         }
-        this.#goodImages.clear();
-        throw this.#asStartError(error);
+        this.#goodProfiles.clear();
+        throw asStartError(error, profile);
       }
     }
   }
 
-  async #startOnce(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
+  #profileOf(spec: SandboxSpec): SandboxProfile {
+    const profile = this.#settings.profiles.find(({ name }) => name === spec.profile);
+    if (!profile) throw new TypeError(`There is no profile ${JSON.stringify(spec.profile)}`);
+    return profile;
+  }
+
+  async #startOnce(spec: SandboxSpec, profile: SandboxProfile, signal?: AbortSignal): Promise<Sandbox> {
     const made: Made = { container: undefined, output: undefined };
     try {
-      return await this.#start(spec, made, signal);
+      return await this.#start(spec, profile, made, signal);
     } catch (error) {
       made.output?.close();
       // Its failure must not hide the first; what stays is found by `leftovers`.
@@ -89,26 +101,38 @@ export class DockerExecutor implements Executor {
     }
   }
 
-  async #start(spec: SandboxSpec, made: Made, signal?: AbortSignal): Promise<Sandbox> {
-    await this.#requireGoodImage();
-    const network = await this.#requireNetwork();
+  async #start(
+    spec: SandboxSpec,
+    profile: SandboxProfile,
+    made: Made,
+    signal?: AbortSignal,
+  ): Promise<Sandbox> {
+    await this.#requireGoodImage(profile);
+    const network = await this.#requireNetwork(profile);
     signal?.throwIfAborted();
-    const containerId = await this.#create(containerOptions(spec, { ...this.#settings, network }), made);
+    const { image, protocol, runtime } = profile;
+    const options = containerOptions(spec, { ...this.#settings, image, protocol, runtime, network });
+    const containerId = await this.#create(options, made);
     signal?.throwIfAborted();
     // Before the start, or the first output would be lost.
     const socket = await this.#engine.attach(containerId);
     const report = randomBytes(16).toString('hex');
-    const output = new AttachedOutput(socket, report, (stream, piece) => spec.onOutput(stream, piece));
+    const output = new AttachedOutput(socket, report, (stream, piece) =>
+      // What an original image's container says itself comes behind what its script wrote into the file.
+      spec.onOutput(protocol === 'original' ? 'stderr' : stream, piece),
+    );
     made.output = output;
     signal?.throwIfAborted();
     await this.#engine.limited('start the container', this.#engine.timeLimits.startMs, (abortSignal) =>
       this.#engine.docker.getContainer(containerId).start({ abortSignal }),
     );
     signal?.throwIfAborted();
-    await this.#engine.quick('hand the order to the container', (abortSignal) =>
-      output.order(JSON.stringify({ env: spec.env, time_limit_s: spec.timeLimitS, report }), abortSignal),
-    );
-    return new DockerSandbox(this.#engine, containerId, spec, output, this.#closed.signal);
+    if (protocol === 'stadion') {
+      await this.#engine.quick('hand the order to the container', (abortSignal) =>
+        output.order(JSON.stringify({ env: spec.env, time_limit_s: spec.timeLimitS, report }), abortSignal),
+      );
+    }
+    return new DockerSandbox(this.#engine, containerId, spec, protocol, output, this.#closed.signal);
   }
 
   async #create(options: Docker.ContainerCreateOptions, made: Made): Promise<string> {
@@ -135,8 +159,8 @@ export class DockerExecutor implements Executor {
   }
 
   /** What names the scripts' network to Docker. Starts at the same time share one look. */
-  #requireNetwork(): Promise<string> {
-    if (this.#settings.network !== ownNetwork) return Promise.resolve(this.#settings.network);
+  #requireNetwork({ network }: SandboxProfile): Promise<string> {
+    if (network !== ownNetwork) return Promise.resolve(network);
     this.#ownNetworkId ??= this.#engine.ensureNetwork(ownNetwork).catch((error: unknown) => {
       this.#ownNetworkId = undefined;
       throw error;
@@ -144,31 +168,11 @@ export class DockerExecutor implements Executor {
     return this.#ownNetworkId;
   }
 
-  async #requireGoodImage(): Promise<void> {
-    const { image } = this.#settings;
-    if (this.#goodImages.has(image)) return;
-    const problem = imageProblem(image, await findImage(this.#engine, image));
+  async #requireGoodImage(profile: SandboxProfile): Promise<void> {
+    if (this.#goodProfiles.has(profile.name)) return;
+    const problem = imageProblem(profile, await findImage(this.#engine, profile.image));
     if (problem) throw problem;
-    this.#goodImages.add(image);
-  }
-
-  #asStartError(error: unknown): SandboxStartError {
-    if (error instanceof SandboxStartError) return error;
-    if (error instanceof EngineError) {
-      if (error.kind === 'unavailable') {
-        return new SandboxStartError(
-          'engine_unavailable',
-          'The Docker engine does not answer, so the script could not be started.',
-          { cause: error },
-        );
-      }
-      if (error.statusCode === 404 && /no such image/i.test(error.message)) {
-        return new SandboxStartError('image_missing', imageMissing(this.#settings.image), { cause: error });
-      }
-    }
-    return new SandboxStartError('engine_error', "The script's container could not be started.", {
-      cause: error,
-    });
+    this.#goodProfiles.add(profile.name);
   }
 
   async leftovers(): Promise<LeftoverSandbox[]> {
@@ -193,7 +197,7 @@ export class DockerExecutor implements Executor {
   }
 
   async health(): Promise<ExecutorHealth> {
-    return examineEngine(this.#engine, this.#settings);
+    return examineEngine(this.#engine, this.#settings.profiles);
   }
 
   async close(): Promise<void> {
@@ -211,4 +215,23 @@ interface Made {
 /** Somebody tidied the network away since, or another starter is making it at this moment too. */
 function isNetworkTrouble(error: unknown): boolean {
   return error instanceof EngineError && /network \S+ (not found|is ambiguous)/i.test(error.message);
+}
+
+function asStartError(error: unknown, profile: SandboxProfile): SandboxStartError {
+  if (error instanceof SandboxStartError) return error;
+  if (error instanceof EngineError) {
+    if (error.kind === 'unavailable') {
+      return new SandboxStartError(
+        'engine_unavailable',
+        'The Docker engine does not answer, so the script could not be started.',
+        { cause: error },
+      );
+    }
+    if (error.statusCode === 404 && /no such image/i.test(error.message)) {
+      return new SandboxStartError('image_missing', imageMissing(profile), { cause: error });
+    }
+  }
+  return new SandboxStartError('engine_error', "The script's container could not be started.", {
+    cause: error,
+  });
 }

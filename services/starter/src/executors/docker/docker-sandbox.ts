@@ -4,11 +4,12 @@
  */
 import type { Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Sandbox, SandboxExit, SandboxSpec } from '../executor.js';
+import type { Sandbox, SandboxExit, SandboxProfile, SandboxSpec } from '../executor.js';
 import { type EndReport, EndReportFilter } from './end-report.js';
 import type { Engine } from './engine.js';
 import { exitCause, type FinalState } from './exit-cause.js';
 import { OutputDemuxer } from './output-demuxer.js';
+import { handOverOutputFile } from './output-file.js';
 
 export class DockerSandbox implements Sandbox {
   readonly attemptId: string;
@@ -17,6 +18,7 @@ export class DockerSandbox implements Sandbox {
   readonly #engine: Engine;
   readonly #containerId: string;
   readonly #spec: SandboxSpec;
+  readonly #protocol: SandboxProfile['protocol'];
   readonly #output: AttachedOutput;
   readonly #letGo: AbortSignal;
   readonly #stopAsked = new AbortController();
@@ -28,6 +30,7 @@ export class DockerSandbox implements Sandbox {
     engine: Engine,
     containerId: string,
     spec: SandboxSpec,
+    protocol: SandboxProfile['protocol'],
     output: AttachedOutput,
     letGo: AbortSignal,
   ) {
@@ -36,6 +39,7 @@ export class DockerSandbox implements Sandbox {
     this.#engine = engine;
     this.#containerId = containerId;
     this.#spec = spec;
+    this.#protocol = protocol;
     this.#output = output;
     this.#letGo = letGo;
     this.exited = this.#watch();
@@ -67,10 +71,13 @@ export class DockerSandbox implements Sandbox {
     const finishedAt = new Date();
     if (!this.#letGo.aborted) await this.#output.drained(this.#engine.timeLimits.drainIdleMs);
     const report = this.#output.close();
+    const isOriginal = this.#protocol === 'original';
+    if (isOriginal && !this.#letGo.aborted) await handOverOutputFile(this.#spec);
     const end = exitCause({
       report,
       state: this.#letGo.aborted ? 'unknown' : await this.#finalState(),
       stopRequested: this.#stopAsked.signal.aborted,
+      tellsNothing: isOriginal,
       limits: this.#spec.limits,
     });
     this.#ended = true;

@@ -1,17 +1,21 @@
 /** What an operator should know of the Docker engine before scripts run on it: see `ExecutorHealth`. */
-import type { ExecutorHealth } from '../executor.js';
-import { type ContainerSettings, ownNetwork } from './container-options.js';
+import type { ExecutorHealth, ProfileHealth, SandboxProfile } from '../executor.js';
+import { ownNetwork } from './container-options.js';
 import { type Engine, EngineError } from './engine.js';
 import { versionWarnings } from './engine-versions.js';
 import { findImage, imageProblem } from './runner-image.js';
 
-export async function examineEngine(engine: Engine, settings: ContainerSettings): Promise<ExecutorHealth> {
+export async function examineEngine(
+  engine: Engine,
+  profiles: readonly SandboxProfile[],
+): Promise<ExecutorHealth> {
   try {
-    return await examine(engine, settings);
+    return await examine(engine, profiles);
   } catch (error) {
     return {
       ready: false,
-      isolation: `Docker container (${settings.runtime ?? "the engine's default runtime"})`,
+      profiles: [],
+      isolation: 'Docker container',
       warnings: [],
       problem:
         error instanceof EngineError && error.kind === 'unavailable'
@@ -21,31 +25,64 @@ export async function examineEngine(engine: Engine, settings: ContainerSettings)
   }
 }
 
-async function examine(engine: Engine, settings: ContainerSettings): Promise<ExecutorHealth> {
-  const [version = {}, info = {}, image, network] = await Promise.all([
+async function examine(engine: Engine, profiles: readonly SandboxProfile[]): Promise<ExecutorHealth> {
+  const [version = {}, info = {}, ...looks] = await Promise.all([
     engine.read<EngineVersion>('tell its version', '/version'),
     engine.read<EngineInfo>('describe itself', '/info'),
-    findImage(engine, settings.image),
-    findNetwork(engine, settings.network),
+    ...profiles.map(async (profile) => ({
+      profile,
+      image: await findImage(engine, profile.image),
+      network: await findNetwork(engine, profile.network),
+    })),
   ]);
-  const runtime = settings.runtime ?? info.DefaultRuntime ?? 'runc';
-  const problem =
-    imageProblem(settings.image, image)?.userMessage ??
-    runtimeProblem(runtime, info) ??
-    networkProblem(settings.network, network);
+  const examined = looks.map(({ profile, image, network }) => {
+    const runtime = profile.runtime ?? info.DefaultRuntime ?? 'runc';
+    const problem =
+      imageProblem(profile, image)?.userMessage ??
+      runtimeProblem(runtime, info) ??
+      networkProblem(profile.network, network);
+    return { profile, network, runtime, problem };
+  });
+  const main = examined.find(({ profile }) => profile.name === 'python') ?? examined[0];
+  const runtimes = new Set(examined.map(({ runtime }) => runtime));
+  const warnings = [
+    ...versionWarnings({
+      docker: version.Version,
+      runc: runtimes.has('runc') ? runcVersion(version) : undefined,
+    }),
+    ...limitWarnings(info),
+    ...examined.flatMap(({ profile, network }) => networkWarnings(profile.network, network)),
+    ...profiles.filter(({ protocol }) => protocol === 'original').map(originalWarning),
+  ];
   return {
-    ready: problem === undefined,
-    isolation: isolationSentence(runtime, info, settings.network),
-    warnings: [
-      ...versionWarnings({
-        docker: version.Version,
-        runc: runtime === 'runc' ? runcVersion(version) : undefined,
-      }),
-      ...limitWarnings(info),
-      ...networkWarnings(settings.network, network),
-    ],
+    ready: main !== undefined && main.problem === undefined,
+    profiles: examined.map(({ profile, problem }) => profileHealth(profile, problem)),
+    isolation: isolationSentence(
+      main?.runtime ?? info.DefaultRuntime ?? 'runc',
+      info,
+      main?.profile.network ?? ownNetwork,
+    ),
+    warnings: [...new Set(warnings)],
+    ...(main?.problem === undefined ? {} : { problem: main.problem }),
+  };
+}
+
+function profileHealth(profile: SandboxProfile, problem: string | undefined): ProfileHealth {
+  return {
+    name: profile.name,
+    language: profile.language,
+    runsIn: profile.image,
+    available: problem === undefined,
     ...(problem === undefined ? {} : { problem }),
   };
+}
+
+function originalWarning({ name, image }: SandboxProfile): string {
+  return (
+    `Scripts of the profile ${name} get their environment, API token included, in the container's configuration, which ` +
+    `everybody who may ask the engine can read, and run on should the starter be killed: ${image} does not speak the ` +
+    `runner protocol. Use an image that does.`
+  );
 }
 
 async function findNetwork(engine: Engine, name: string): Promise<EngineNetwork | undefined> {

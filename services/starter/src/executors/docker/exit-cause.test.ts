@@ -11,7 +11,14 @@ const report = (changes: Partial<EndReport> = {}): EndReport => ({
 });
 const state = (ExitCode: number, OOMKilled = false) => ({ ExitCode, OOMKilled });
 const cause = (facts: Partial<EndFacts>) =>
-  exitCause({ report: undefined, state: state(0), stopRequested: false, limits, ...facts });
+  exitCause({
+    report: undefined,
+    state: state(0),
+    stopRequested: false,
+    tellsNothing: false,
+    limits,
+    ...facts,
+  });
 
 test.each<[string, Partial<EndFacts>, object]>([
   ['ended well', { report: report() }, { cause: 'exit', exitCode: 0 }],

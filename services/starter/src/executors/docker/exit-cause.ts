@@ -13,12 +13,14 @@ export interface EndFacts {
   report: EndReport | undefined;
   state: FinalState;
   stopRequested: boolean;
+  /** The image's runner tells nothing: a missing report is no sign of anything. */
+  tellsNothing: boolean;
   limits: SandboxLimits;
 }
 
 export type End = Pick<SandboxExit, 'cause' | 'exitCode' | 'detail'>;
 
-export function exitCause({ report, state, stopRequested, limits }: EndFacts): End {
+export function exitCause({ report, state, stopRequested, tellsNothing, limits }: EndFacts): End {
   const known = typeof state === 'object';
   if (report) return reportedEnd(report, known && state.OOMKilled, limits);
   if (stopRequested && state !== 'unknown') {
@@ -35,6 +37,7 @@ export function exitCause({ report, state, stopRequested, limits }: EndFacts): E
     };
   }
   if (state.OOMKilled) return outOfMemory(state.ExitCode, limits);
+  if (tellsNothing) return { cause: 'exit', exitCode: state.ExitCode };
   if (state.ExitCode === exitCodeWithoutOrder) {
     return {
       cause: 'engine_error',

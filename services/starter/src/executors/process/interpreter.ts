@@ -1,22 +1,24 @@
 /**
- * Which Python runs the scripts: the one named by a setting, else the first good `python3` of the search path, else the
+ * What runs the scripts. JavaScript: this Node. Python: which Python runs the scripts: the one named by a setting, else the first good `python3` of the search path, else the
  * bundled Pyodide (CPython as WebAssembly, run by this Node), so that a machine with nothing but Node runs scripts too.
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { readFile, realpath } from 'node:fs/promises';
 import { delimiter, dirname, isAbsolute, join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import type { ScriptFile } from '../../script-file.js';
 import { isSystemPath } from './isolation.js';
 import { pythonLauncher, type Launch } from './launcher.js';
 import { anyUnprivilegedUser } from './script-user.js';
 
 export interface Interpreter {
-  kind: 'cpython' | 'pyodide';
+  kind: 'cpython' | 'pyodide' | 'node';
   /** For operators: "Python 3.11.2 (/usr/bin/python3)". */
   description: string;
   /** The program that takes a `Launch` on descriptor 3 and then is the script. */
-  command(limits: Launch['limits']): string[];
-  /** What the launcher is to become. */
+  command(limits: Launch['limits'], scriptFile: ScriptFile): string[];
+  /** What the launcher is to become, if that is another program. */
   argv: string[];
   /** Folders and files outside the system's own that the interpreter must be able to read. */
   readOnlyPaths: string[];
@@ -43,6 +45,40 @@ export interface PyodideOptions {
   /** A folder that only this starter writes, for Pyodide's memory right after its start: later starts are four times as fast. */
   snapshotDir: string;
 }
+
+export interface NodeOptions {
+  /** This Node. */
+  nodePath: string;
+  /** The compiled `node-preload.mjs`; known to `main` like the Pyodide runner. */
+  preload: string;
+}
+
+/** This Node as the interpreter of JavaScript: a module that it loads first takes the launch. */
+export async function thisNode(options: NodeOptions): Promise<Interpreter> {
+  const nodePath = await realpath(options.nodePath);
+  const preload = await realpath(options.preload);
+  const asAnybody = anyUnprivilegedUser();
+  const readableByAll =
+    (await run(nodePath, ['--version'], asAnybody)) !== undefined &&
+    (await run('/bin/sh', ['-c', 'test -r "$0"', preload], asAnybody)) !== undefined;
+  return {
+    kind: 'node',
+    description: `Node ${process.version} (${nodePath})`,
+    command: (limits, scriptFile) => [
+      ...prlimit(limits),
+      nodePath,
+      `--import=${pathToFileURL(preload).href}`,
+      scriptFile,
+    ],
+    argv: [],
+    readOnlyPaths: [nodePath, preload, besides(preload)].filter((one) => !isSystemPath(one)),
+    readableByAll,
+    warnings: [],
+  };
+}
+
+/** What both programs that are loaded into Node import. */
+const besides = (program: string) => join(dirname(program), 'limits-in-force.mjs');
 
 const oldestPython = [3, 9] as const;
 
@@ -94,10 +130,14 @@ async function tryPython(path: string): Promise<Interpreter | undefined> {
   };
 }
 
-function ask(
+const ask = (executable: string, code: string, user: { uid?: number; gid?: number } = {}) =>
+  run(executable, ['-I', '-S', '-c', code], user);
+
+/** What it printed; undefined when it could not be run, or did not end well. */
+function run(
   executable: string,
-  code: string,
-  user: { uid?: number; gid?: number } = {},
+  args: string[],
+  user: { uid?: number; gid?: number },
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const options = {
@@ -107,9 +147,7 @@ function ask(
       ...user,
     };
     try {
-      execFile(executable, ['-I', '-S', '-c', code], options, (error, stdout) =>
-        resolve(error ? undefined : stdout),
-      );
+      execFile(executable, args, options, (error, stdout) => resolve(error ? undefined : stdout));
     } catch {
       resolve(undefined);
     }
@@ -130,9 +168,13 @@ async function bundledPyodide(options: PyodideOptions): Promise<Interpreter> {
     description: 'Pyodide (CPython as WebAssembly, run by Node)',
     command: (limits) => [...prlimit(limits), nodePath, runner, packageDir, snapshotMade ? snapshot : '-'],
     argv: [],
-    readOnlyPaths: [packageDir, runner, ...(snapshotMade ? [snapshot] : []), nodePath].filter(
-      (one) => !isSystemPath(one),
-    ),
+    readOnlyPaths: [
+      packageDir,
+      runner,
+      besides(runner),
+      ...(snapshotMade ? [snapshot] : []),
+      nodePath,
+    ].filter((one) => !isSystemPath(one)),
     readableByAll: true,
     warnings: [
       'No python3 was found, so scripts run in the bundled Pyodide: standard library only, no sockets, no child processes. Install Python 3.9 or newer (for example: apt-get install python3) and start again.',

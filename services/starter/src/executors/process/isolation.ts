@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import { access, chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { platform, release } from 'node:os';
 import { join } from 'node:path';
+import type { ScriptFile } from '../../script-file.js';
 import type { SandboxLimits } from '../executor.js';
 import { isRoot, ownUid, scriptUser, type ScriptUser } from './script-user.js';
 import { unshareRoot } from './unshare-root.js';
@@ -17,6 +18,8 @@ export type IsolationLevel = (typeof isolationLevels)[number];
 export interface Plan {
   command: string[];
   scriptsDir: string;
+  /** Bound read-only over itself, like `input`. */
+  scriptFile: ScriptFile;
   /** Bound at the same place, in addition to the system's folders. */
   readOnlyPaths: string[];
   /** Whom to become; undefined keeps this process's user. */
@@ -221,7 +224,11 @@ function wrapInBubblewrap(plan: Plan, release: number): Command {
     ...plan.readOnlyPaths.flatMap((path) => ['--ro-bind', path, path]),
     ...['--bind', scriptsDir, '/scripts'],
     // Fixed in place by a mount, because as another user than root the starter owns them and so would the script.
-    ...['index.py', 'input'].flatMap((name) => ['--ro-bind', join(scriptsDir, name), `/scripts/${name}`]),
+    ...[plan.scriptFile, 'input'].flatMap((name) => [
+      '--ro-bind',
+      join(scriptsDir, name),
+      `/scripts/${name}`,
+    ]),
     // As another user than root the script would own these two, which have no bound.
     ...['--remount-ro', '/dev', '--remount-ro', '/', '--chdir', '/scripts', '--'],
     ...(user ? becomeUser(user) : []),
@@ -326,6 +333,7 @@ async function runProbe(isolation: Isolation, scriptsDir: string): Promise<strin
         'id -u; pwd; touch made && test -r index.py && echo folder; test -d /usr && echo done',
       ],
       scriptsDir,
+      scriptFile: 'index.py',
       readOnlyPaths: [],
       user: scriptUser(),
       limits: { memoryBytes: 0, cpus: 1, pids: 16, openFiles: 64, fileBytes: 0, tmpBytes: 1_048_576 },

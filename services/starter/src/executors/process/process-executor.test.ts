@@ -9,6 +9,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import type { ScriptFile } from '../../script-file.js';
 import { conformanceLimits, describeExecutor, type ExecutorHarness } from '../executor-conformance.js';
 import type { Sandbox, SandboxSpec } from '../executor.js';
 import { isolationLevels, type IsolationLevel } from './isolation.js';
@@ -35,6 +36,15 @@ for (const level of isolationLevels) {
     describeExecutor(`process, ${level}`, () => harnessOf(level, { searchPath: '/usr/local/bin:/usr/bin' }));
 }
 
+for (const level of isolationLevels.filter((one) => whyMissing(one) === undefined)) {
+  describeExecutor(`process, node in ${level}`, () => {
+    const preload = join(starterRoot, 'dist/executors/process/node-preload.mjs');
+    const node = { nodePath: process.execPath, preload };
+    const options = { searchPath: '/usr/local/bin:/usr/bin', node };
+    return { ...harnessOf(level, options, false, 'index.mjs'), language: 'node' };
+  });
+}
+
 const levelForPyodide = isolationLevels.find((level) => whyMissing(level) === undefined) ?? 'plain';
 describe('Pyodide', () => {
   // One for all, since making the snapshot takes seconds.
@@ -48,6 +58,8 @@ describe('Pyodide', () => {
     const sandbox = await harness.executor.start({
       attemptId: randomUUID(),
       taskId: 1,
+      profile: 'python',
+      scriptFile: 'index.py',
       scriptsDir: await harness.makeScriptsDir('import sys; print(sys.platform)'),
       env: {},
       limits: conformanceLimits,
@@ -85,6 +97,8 @@ describe('process executor', () => {
     const sandbox = await harness.executor.start({
       attemptId: randomUUID(),
       taskId: 1,
+      profile: 'python',
+      scriptFile: 'index.py',
       scriptsDir: await harness.makeScriptsDir(source),
       env: {},
       limits: conformanceLimits,
@@ -259,9 +273,11 @@ except OSError as error: print(error.strerror)
       problem: expect.stringContaining('/nowhere/python3'),
     });
     const scriptsDir = await makeScriptsDir('');
-    const spec = {
+    const spec: SandboxSpec = {
       attemptId: randomUUID(),
       taskId: 1,
+      profile: 'python',
+      scriptFile: 'index.py',
       scriptsDir,
       env: {},
       limits: conformanceLimits,
@@ -303,6 +319,7 @@ function harnessOf(
   level: IsolationLevel,
   options: Partial<ProcessExecutorOptions>,
   pyodide = false,
+  scriptFile: ScriptFile = 'index.py',
 ): ExecutorHarness & { stateDir: string; starterId: string } {
   // A plain script's working folder must be its to enter; the other levels bind it before they give up root.
   const base = level === 'plain' ? plainTop : top;
@@ -337,7 +354,7 @@ function harnessOf(
     async makeScriptsDir(source, input = '') {
       const folder = await mkdtemp(join(base, 'attempt-'));
       await chmod(folder, 0o1777);
-      await writeFile(join(folder, 'index.py'), source, { mode: 0o444 });
+      await writeFile(join(folder, scriptFile), source, { mode: 0o444 });
       await writeFile(join(folder, 'input'), input, { mode: 0o444 });
       return folder;
     },
@@ -383,7 +400,7 @@ function starterProgram(
   return `
 import { ProcessExecutor } from ${JSON.stringify(join(starterRoot, 'dist/executors/process/process-executor.js'))};
 const executor = new ProcessExecutor({ starterId: ${JSON.stringify(starterId)}, stateDir: ${JSON.stringify(stateDir)}, temporaryDir: ${JSON.stringify(tmpdir())}, searchPath: '/usr/local/bin:/usr/bin', isolation: ${JSON.stringify(level)} });
-await executor.start({ attemptId: ${JSON.stringify(randomUUID())}, taskId: 1, scriptsDir: ${JSON.stringify(scriptsDir)}, env: {}, limits: ${JSON.stringify(conformanceLimits)}, timeLimitS: 30, onOutput() {} });
+await executor.start({ attemptId: ${JSON.stringify(randomUUID())}, taskId: 1, profile: 'python', scriptFile: 'index.py', scriptsDir: ${JSON.stringify(scriptsDir)}, env: {}, limits: ${JSON.stringify(conformanceLimits)}, timeLimitS: 30, onOutput() {} });
 setInterval(() => {}, 1000);
 `;
 }

@@ -9,11 +9,20 @@ import {
   type Executor,
   type ExecutorHealth,
   type LeftoverSandbox,
+  type ProfileHealth,
   type Sandbox,
+  type SandboxProfile,
   type SandboxSpec,
 } from '../executor.js';
+import { type Language, languageOf } from '../../script-file.js';
 import { AttemptRecords, type AttemptRecord } from './attempt-records.js';
-import { findInterpreter, type Interpreter, type PyodideOptions } from './interpreter.js';
+import {
+  findInterpreter,
+  type Interpreter,
+  type NodeOptions,
+  type PyodideOptions,
+  thisNode,
+} from './interpreter.js';
 import { findIsolation, systemPath, type Isolation, type IsolationLevel } from './isolation.js';
 import type { Launch } from './launcher.js';
 import { isAlive, ProcessSandbox } from './process-sandbox.js';
@@ -32,13 +41,19 @@ export interface ProcessExecutorOptions {
   python?: string | undefined;
   /** For machines without Python; absent means that those can't run scripts. */
   pyodide?: Omit<PyodideOptions, 'snapshotDir'> | undefined;
+  /** Runs JavaScript; absent means that no such script can run. */
+  node?: NodeOptions | undefined;
+  /** Only for health: what runs a script follows from its file. */
+  profiles?: readonly SandboxProfile[] | undefined;
   /** A setting: this level or nothing. */
   isolation?: IsolationLevel | undefined;
 }
 
 interface Means {
   isolation: Isolation;
-  interpreter: Interpreter;
+  /** The executor is not to be had without a Python; a language besides may be. */
+  python: Interpreter;
+  node: Interpreter | { problem: string };
 }
 
 export class ProcessExecutor implements Executor {
@@ -56,27 +71,42 @@ export class ProcessExecutor implements Executor {
   async health(): Promise<ExecutorHealth> {
     const means = this.findMeans();
     try {
-      const { isolation, interpreter } = await means;
+      const found = await means;
+      const { isolation, python } = found;
       this.means = means;
       const limits = await this.tryOut();
       return {
         ready: true,
-        isolation: `${isolation.sentence}; ${interpreter.description}`,
-        warnings: [...isolation.warnings, ...interpreter.warnings, ...limitWarnings(limits)],
+        profiles: this.profiles.map((profile) => profileHealth(profile, found)),
+        isolation: `${isolation.sentence}; ${python.description}`,
+        warnings: [
+          ...isolation.warnings,
+          ...python.warnings,
+          ...limitWarnings(limits),
+          ...this.profiles.flatMap(profileWarnings),
+        ],
       };
     } catch (error) {
       const words =
         error instanceof SandboxStartError && error.cause instanceof Error
           ? error.cause.message
           : String((error as Error).message);
-      return { ready: false, isolation: 'none: no script can run', warnings: [], problem: words };
+      return {
+        ready: false,
+        profiles: [],
+        isolation: 'none: no script can run',
+        warnings: [],
+        problem: words,
+      };
     }
   }
 
   async start(spec: SandboxSpec, signal?: AbortSignal): Promise<Sandbox> {
     signal?.throwIfAborted();
     refuseNul(spec.env);
-    const { isolation, interpreter } = await this.currentMeans();
+    const { isolation, ...means } = await this.currentMeans();
+    const interpreter = means[languageOf(spec.scriptFile)];
+    if ('problem' in interpreter) throw new SandboxStartError('engine_unavailable', interpreter.problem);
     signal?.throwIfAborted();
     const user = scriptUser();
     const home = await mkdtemp(join(this.options.temporaryDir, 'stadion-home-'));
@@ -92,8 +122,9 @@ export class ProcessExecutor implements Executor {
       if (user && !isolation.ownFiles) await refuseClosedFolders(spec.scriptsDir);
       const launch = launchOf(spec, isolation, interpreter, home);
       const plan = {
-        command: interpreter.command(launch.limits),
+        command: interpreter.command(launch.limits, spec.scriptFile),
         scriptsDir: spec.scriptsDir,
+        scriptFile: spec.scriptFile,
         readOnlyPaths: interpreter.readOnlyPaths,
         user,
         limits: spec.limits,
@@ -177,17 +208,30 @@ export class ProcessExecutor implements Executor {
     const { python, searchPath, pyodide } = this.options;
     // One after the other, so that nothing is still being tried out once this has failed.
     const isolation = await findIsolation(this.folder, this.options.isolation);
-    const interpreter = await findInterpreter({
+    const found = await findInterpreter({
       python,
       searchPath,
       pyodide: pyodide && { ...pyodide, snapshotDir: this.folder },
     });
-    if (!isolation.ownFiles && !interpreter.readableByAll) {
+    if (!isolation.ownFiles && !found.readableByAll) {
       throw new Error(
-        `${interpreter.description} can't be read by the scripts' users. Install Python where all users can read it.`,
+        `${found.description} can't be read by the scripts' users. Install Python where all users can read it.`,
       );
     }
-    return { isolation, interpreter };
+    return { isolation, python: found, node: await this.findNode(isolation) };
+  }
+
+  private async findNode(isolation: Isolation): Promise<Means['node']> {
+    if (!this.options.node) return { problem: 'No JavaScript can run here.' };
+    const node = await thisNode(this.options.node);
+    if (isolation.ownFiles || node.readableByAll) return node;
+    return {
+      problem: `JavaScript cannot run here: ${node.description} or Stadion's own files can't be read by the scripts' users. Install both where all users can read them, or install bubblewrap.`,
+    };
+  }
+
+  private get profiles(): readonly Pick<SandboxProfile, 'name' | 'language' | 'network' | 'runtime'>[] {
+    return this.options.profiles ?? [];
   }
 
   /** Runs an empty script, and says which limits were in force. */
@@ -199,6 +243,8 @@ export class ProcessExecutor implements Executor {
       const sandbox = (await this.start({
         attemptId: scriptsDir.slice(this.folder.length + 1),
         taskId: 0,
+        profile: 'python',
+        scriptFile: 'index.py',
         scriptsDir,
         env: {},
         limits: {
@@ -220,6 +266,31 @@ export class ProcessExecutor implements Executor {
       await rm(scriptsDir, { recursive: true, force: true });
     }
   }
+}
+
+function profileHealth(
+  { name, language }: Pick<SandboxProfile, 'name' | 'language'>,
+  means: Record<Language, Interpreter | { problem: string }>,
+): ProfileHealth {
+  const interpreter = means[language];
+  return 'problem' in interpreter
+    ? { name, language, runsIn: 'nothing', available: false, problem: interpreter.problem }
+    : { name, language, runsIn: interpreter.description, available: true };
+}
+
+/** What is asked for, and not had, must not pass in silence. The images' absence needs no word: there are none at all. */
+function profileWarnings({
+  name,
+  network,
+  runtime,
+}: Pick<SandboxProfile, 'name' | 'network' | 'runtime'>): string[] {
+  const asked = [network === 'none' && 'no network', runtime !== null && `the runtime ${runtime}`].filter(
+    (one) => one !== false,
+  );
+  if (asked.length === 0) return [];
+  return [
+    `The profile ${name} asks for ${asked.join(' and ')}, which a process cannot have. Use the docker executor for that.`,
+  ];
 }
 
 /** Plain processes walk to their folder as a user without rights; the other levels bind it as root. */

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, readSync, renameSync, writeFileSync, writeSyn
 import { pathToFileURL } from 'node:url';
 import type { PyodideAPI, PyodideConfig } from 'pyodide';
 import type { Launch, Launched } from './launcher.js';
+import { limitsInForce } from './limits-in-force.mjs';
 
 const [packageDir = '', snapshot = '-', mode] = process.argv.slice(2);
 const { loadPyodide } = (await import(pathToFileURL(`${packageDir}/pyodide.mjs`).href)) as {
@@ -71,7 +72,7 @@ def _run():
 _run()
 `;
 
-const launched: Launched = { limits: limitsInForce() };
+const launched: Launched = { limits: limitsInForce(launch.limits) };
 writeSync(3, JSON.stringify(launched) + '\n');
 closeSync(3);
 let code = 1;
@@ -82,22 +83,6 @@ try {
   writeSync(2, `${String(error)}\n`);
 }
 process.exit(code);
-
-/** Those of the launch's limits that whoever started this process has set. */
-function limitsInForce(): string[] {
-  const titles: Record<string, string> = {
-    DATA: 'Max data size',
-    NOFILE: 'Max open files',
-    FSIZE: 'Max file size',
-    NPROC: 'Max processes',
-    CPU: 'Max cpu time',
-  };
-  const text = existsSync('/proc/self/limits') ? readFileSync('/proc/self/limits', 'utf8') : '';
-  return launch.limits.flatMap(([name]) => {
-    const line = text.split('\n').find((one) => titles[name] !== undefined && one.startsWith(titles[name]));
-    return line && !line.slice(26).trim().startsWith('unlimited') ? [name] : [];
-  });
-}
 
 function readLaunch(): string {
   const text = readFileSync(3, 'utf8');

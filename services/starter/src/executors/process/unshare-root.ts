@@ -36,7 +36,8 @@ mount -t tmpfs -o "mode=1777,nosuid,nodev,size=$tmp" none "$new/tmp"
 mount -t proc -o nosuid,nodev,noexec none "$new/proc"
 mount -o remount,ro,bind "$new/dev" 2>/dev/null || mount -o remount,ro "$new/dev"
 mount --bind "$scripts" "$new/scripts"
-for name in index.py input; do
+for name in index.py index.mjs index.js input; do
+  [ -e "$scripts/$name" ] || continue
   mount --bind "$scripts/$name" "$new/scripts/$name"
   mount -o remount,bind,ro "$new/scripts/$name" 2>/dev/null || mount -o remount,bind,ro,nosuid,nodev "$new/scripts/$name"
 done
