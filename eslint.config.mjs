@@ -14,7 +14,7 @@ const tests = [
 ];
 
 const environmentMessage =
-  'Only main.ts reads the environment: declare a setting in config.ts and pass its value to whoever needs it.';
+  'Only main.ts (of a command: <name>-main.ts) reads the environment: declare a setting in config.ts and pass its value to whoever needs it.';
 
 export default defineConfig(
   { ignores: ['**/dist/', '**/node_modules/', '.stadion/'] },
@@ -82,7 +82,7 @@ export default defineConfig(
     },
   },
   {
-    files: ['**/src/main.ts', ...tests],
+    files: ['**/src/{main,*-main}.ts', ...tests],
     rules: { 'no-restricted-properties': 'off', 'no-restricted-imports': 'off' },
   },
 );

@@ -19,16 +19,23 @@ import {
 import type { Express } from 'express';
 import type { SchedulerSettings } from './config.js';
 import { Dispatcher } from './dispatch/dispatcher.js';
-import { createHostClient } from './host-client.js';
+import { createHostClient, createHostLimits } from './host-client.js';
 import { hostRoutes } from './http/host-routes.js';
 import { starterRoutes } from './http/starter-routes.js';
 import { janitorTasks } from './periodic/janitor.js';
+import { tellExceededLimits } from './periodic/tell-exceeded-limits.js';
 import { createStarterClient } from './starter-client.js';
+import {
+  createOriginalStarter,
+  reportOriginalResult,
+  WatchOriginalStarter,
+} from './starters/original-starter.js';
 import { WatchStarters } from './starters/watch-starters.js';
 import { StoreUnavailableError } from './store/errors.js';
 import type { Store } from './store/store.js';
 import { reportResult, reportRunning } from './tasks/report-attempt.js';
-import { hostGate, tokenGate } from './tokens.js';
+import { rememberLimits, submitTask } from './tasks/submit-task.js';
+import { hostGate, resultGate, tokenGate } from './tokens.js';
 import { version } from './version.js';
 
 export type SchedulerAppSettings = Pick<
@@ -44,7 +51,8 @@ export type SchedulerAppSettings = Pick<
   | 'starterLostS'
   | 'keepTasksDays'
   | 'keepStatisticsDays'
->;
+> &
+  Partial<Pick<SchedulerSettings, 'originalStarterUrl' | 'originalStarterSlots'>>;
 
 export interface Scheduler {
   app: Express;
@@ -70,10 +78,19 @@ export function createScheduler(
   const runKey = deriveKey(settings.authToken, 'run');
   const lifecycle = new Lifecycle(logger);
   const starters = createStarterClient({ key: starterKey, version });
+  const originalStarter =
+    settings.originalStarterUrl === undefined
+      ? undefined
+      : createOriginalStarter({
+          url: settings.originalStarterUrl,
+          slots: settings.originalStarterSlots ?? 10,
+          version,
+        });
 
   const dispatcher = new Dispatcher({
     store,
     starters,
+    originalStarter,
     host: createHostClient({ hostUrl: settings.hostUrl, authToken: settings.authToken }),
     runKey,
     hostUrl: settings.hostUrl,
@@ -94,8 +111,25 @@ export function createScheduler(
   });
   const watchLoop = new PeriodicLoop(watch, logger);
   const janitorLoops = janitorTasks({ store, ...settings }).map((task) => new PeriodicLoop(task, logger));
-  const loops = [dispatchLoop, watchLoop, ...janitorLoops];
+  const originalLoops = originalStarter
+    ? [
+        new PeriodicLoop(
+          new WatchOriginalStarter({ store, starter: originalStarter, logger, onHeartbeat: nudge }),
+          logger,
+        ),
+      ]
+    : [];
+  const limits = createHostLimits({ hostUrl: settings.hostUrl, authToken: settings.authToken });
+  const exceededLoop = new PeriodicLoop(tellExceededLimits({ store, limits, logger }), logger);
+  const loops = [dispatchLoop, watchLoop, exceededLoop, ...originalLoops, ...janitorLoops];
 
+  const submitting = {
+    store,
+    askLimit: rememberLimits(limits),
+    onQueued: nudge,
+    onExceeded: () => exceededLoop.nudge(),
+    logger,
+  };
   const reports = { store, logger, onFinished: nudge };
   let migrated = false;
   const app = createHttpApp({
@@ -103,22 +137,40 @@ export function createScheduler(
     registry,
     refusalOf,
     notReadyBecause: () => (migrated ? undefined : databaseAway),
-    gates: { host: hostGate(settings.authToken), run: tokenGate(runKey), starter: tokenGate(starterKey) },
+    gates: {
+      host: hostGate(settings.authToken),
+      run: tokenGate(runKey),
+      result: resultGate(runKey, originalStarter?.peer),
+      starter: tokenGate(starterKey),
+    },
     routes: [
       ...hostRoutes(
         {
-          submitTask: async (task) => {
-            const taskId = await store.submitTask(task);
-            nudge();
-            return taskId;
-          },
+          submitTask: (task, limit) => submitTask(submitting, task, limit),
           findTask: (taskId) => store.getTask(taskId),
+          listRunsOfScript: (script, page) => store.listRunsOfScript(script, page),
+          today: () => store.today(),
+          countChargedRuns: (payer, month) => store.countChargedRuns(payer, month),
+          monthlyTotals: (query) => store.monthlyTotals(query),
+          runTotals: (query) => store.runTotals(query),
+          listRuns: (filter, page) => store.listRuns(filter, page),
         },
         settings,
       ),
       ...starterRoutes({
         reportRunning: (run, startedAt) => reportRunning(reports, run, startedAt),
         reportResult: (run, report) => reportResult(reports, run, report),
+        reportOriginalResult: async (result) =>
+          originalStarter
+            ? await reportOriginalResult(
+                {
+                  store,
+                  starter: originalStarter,
+                  report: (run, report) => reportResult(reports, run, report),
+                },
+                result,
+              )
+            : 'not_its_own',
         recordHeartbeat: (status, url) => watch.recordHeartbeat(status, url, false),
       }),
       ...healthRoutes(
@@ -185,7 +237,7 @@ export function createScheduler(
         loop.start();
         lifecycle.onStop(loop.name, () => loop.stop());
       }
-      watchLoop.nudge();
+      for (const loop of [watchLoop, ...originalLoops]) loop.nudge();
       return { port: listening.port };
     },
     stop(reason) {

@@ -20,6 +20,7 @@ const store = openMariaDb({
   password: settings.databasePassword,
   database: settings.databaseName,
   pool: settings.databasePool,
+  timeZone: settings.timeZone,
 });
 const scheduler = createScheduler(settings, { store, logger, registry: createRegistry('scheduler') });
 

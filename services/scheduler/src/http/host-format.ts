@@ -6,9 +6,9 @@ import { IANAZone } from 'luxon';
 import type { Response } from 'express';
 import type { Json } from '@stadion/contracts';
 
-export function sendHostJson(response: Response, value: Json): void {
+export function sendHostJson(response: Response, value: Json, status = 200): void {
   const text = escapeNonAscii(JSON.stringify(sortKeys(value)));
-  response.set('Cache-Control', 'no-store').type('application/json').send(`${text}\n`);
+  response.status(status).set('Cache-Control', 'no-store').type('application/json').send(`${text}\n`);
 }
 
 function sortKeys(value: Json): Json {

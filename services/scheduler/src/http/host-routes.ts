@@ -1,23 +1,21 @@
 /**
- * The routes that host applications call. This is the only place that knows the host API's field names; actions get
- * and give the glossary's words.
+ * The routes that host applications call; runs here, logs and statistics in their own files. Only these files know the
+ * host API's field names; actions get and give the glossary's words.
  */
-import {
-  isFinal,
-  maxRequestBytes,
-  submitRunRequest,
-  type HostRun,
-  type SubmitRunRequest,
-  type TaskState,
-} from '@stadion/contracts';
+import { maxRequestBytes, submitRunRequest, type SubmitRunRequest } from '@stadion/contracts';
 import { parseWith, Refusal, type Route } from '@stadion/service-kit';
 import type { Request } from 'express';
+import { isSameBase } from '../tasks/run-history.js';
+import type { RequestedLimit } from '../tasks/submit-task.js';
 import type { NewTask, TaskRecord } from '../tasks/task.js';
 import { hostTime, sendHostJson } from './host-format.js';
+import { hostRunOf } from './host-run.js';
+import { logRoutes, type LogActions } from './log-routes.js';
+import { statisticsRoutes, type StatisticsActions } from './statistics-routes.js';
 
-export interface HostActions {
-  /** Records a task and answers its id; the run itself comes later. */
-  submitTask(task: NewTask): Promise<number>;
+export interface HostActions extends LogActions, StatisticsActions {
+  /** Records a task and answers its id; the run itself comes later. Throws `Refusal` when it is over its limit. */
+  submitTask(task: NewTask, limit: RequestedLimit): Promise<number>;
   findTask(taskId: number): Promise<TaskRecord | undefined>;
 }
 
@@ -40,7 +38,8 @@ export function hostRoutes(actions: HostActions, options: { timeZone: string }):
         if (typeof body !== 'object' || body === null || Array.isArray(body)) {
           throw new Refusal('bad_request', 'Bad request: the body must be a JSON object.');
         }
-        const taskId = await actions.submitTask(taskOf(parseWith(submitRunRequest, body)));
+        const run = parseWith(submitRunRequest, body);
+        const taskId = await actions.submitTask(taskOf(run), limitOf(run.scripts_running_limit));
         sendHostJson(response, { script_id: taskId });
       },
     },
@@ -55,7 +54,7 @@ export function hostRoutes(actions: HostActions, options: { timeZone: string }):
         const scriptName = queryText(request, 'script_name');
         const task = taskId === undefined ? undefined : await actions.findTask(taskId);
         if (!task) throw new Refusal('not_found', 'Not found: there is no run with this id.');
-        if (!sameBase(task.baseUuid, baseUuid)) {
+        if (!isSameBase(task.baseUuid, baseUuid)) {
           throw new Refusal('bad_request', 'Bad request: dtable_uuid is not the one of this run.');
         }
         if (task.scriptName !== scriptName) {
@@ -64,7 +63,15 @@ export function hostRoutes(actions: HostActions, options: { timeZone: string }):
         sendHostJson(response, { script: hostRunOf(task, formatTime) });
       },
     },
+    ...logRoutes(actions, options),
+    ...statisticsRoutes(actions, options),
   ];
+}
+
+/** Absent and given as nothing are not the same: who gives 0 or null wants us to ask. */
+function limitOf(limit: SubmitRunRequest['scripts_running_limit']): RequestedLimit {
+  if (limit === undefined || limit === -1) return 'none';
+  return limit || 'ask';
 }
 
 function taskOf(request: SubmitRunRequest): NewTask {
@@ -80,37 +87,6 @@ function taskOf(request: SubmitRunRequest): NewTask {
     context: request.context_data ?? null,
   };
 }
-
-export function hostRunOf(task: TaskRecord, formatTime: (time: Date) => string): HostRun {
-  const finished = isFinal(task.state);
-  return {
-    id: task.id,
-    dtable_uuid: task.baseUuid,
-    script_name: task.scriptName,
-    owner: task.owner,
-    org_id: task.orgId ?? -1,
-    context_data: task.context,
-    operate_from: task.trigger,
-    state: hostStates[task.state],
-    created_at: formatTime(task.createdAt),
-    started_at: task.startedAt ? formatTime(task.startedAt) : '',
-    finished_at: task.finishedAt ? formatTime(task.finishedAt) : null,
-    success: finished ? task.state === 'succeeded' : null,
-    return_code: task.returnCode,
-    output: finished ? (task.output ?? '') : null,
-  };
-}
-
-const hostStates = {
-  queued: 'pending',
-  starting: 'pending',
-  running: 'running',
-  succeeded: 'finished',
-  failed: 'finished',
-  timed_out: 'finished',
-  cancelled: 'finished',
-  lost: 'finished',
-} as const satisfies Record<TaskState, HostRun['state']>;
 
 /** Undefined for a number that no task can have; throws for what is no number. */
 function taskIdOf(text: unknown): number | undefined {
@@ -128,10 +104,4 @@ function queryText(request: Request, name: string): string {
     throw new Refusal('invalid_field', `Parameters invalid: ${name} ${problem}`, { field: name });
   }
   return value;
-}
-
-/** The same base whether or not its UUID is written with dashes. */
-function sameBase(one: string, other: string): boolean {
-  const bare = (uuid: string) => uuid.replaceAll('-', '').toLowerCase();
-  return one === other || bare(one) === bare(other);
 }

@@ -1,5 +1,6 @@
 import { createLogger, createRegistry, deriveKey, signToken } from '@stadion/service-kit';
 import fc from 'fast-check';
+import { fakeHostApp, type FakeHostApp } from '@stadion/testkit';
 import request from 'supertest';
 import { createScheduler, type SchedulerAppSettings } from '../app.js';
 import { openSqlite } from '../store/connect.js';
@@ -26,6 +27,13 @@ const settings: SchedulerAppSettings = {
   keepTasksDays: 30,
   keepStatisticsDays: 90,
 };
+
+let hostApp: FakeHostApp;
+beforeAll(async () => {
+  hostApp = await fakeHostApp();
+  settings.hostUrl = hostApp.url;
+});
+afterAll(() => hostApp.close());
 
 let store: Store;
 let app: ReturnType<typeof createScheduler>['app'];
@@ -477,7 +485,18 @@ it('answers 503 until the database has come up, then serves', async () => {
 describe('with the database away', () => {
   it('every request that needs it is answered 503 with Retry-After', async () => {
     await store.close();
-    for (const answer of [await submit(validRun), await read(1)]) {
+    const get = (path: string) => request(app).get(path).set(host);
+    for (const answer of [
+      await submit(validRun),
+      await submit({ ...validRun, scripts_running_limit: 5 }),
+      await read(1),
+      await get(`/tasks/${base}/hello.py/logs/`),
+      await get(`/tasks/${base}/hello.py/logs/1/`),
+      await get('/scripts-running-count/?org_id=7'),
+      await get('/admin/statistics/scripts-running/by-base/'),
+      await get('/admin/statistics/by-day/?org_id=7'),
+      await get('/admin/runs/'),
+    ]) {
       expect([answer.status, answer.headers['retry-after']]).toEqual([503, '2']);
     }
     expect((await request(app).get('/ping/')).status).toBe(200);

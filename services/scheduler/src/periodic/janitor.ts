@@ -8,7 +8,12 @@ import type { Store } from '../store/store.js';
 export interface JanitorOptions {
   store: Pick<
     Store,
-    'expireOverdue' | 'loseSilent' | 'deleteOldTasks' | 'deleteOldStatistics' | 'forgetSilentStarters'
+    | 'expireOverdue'
+    | 'loseSilent'
+    | 'deleteOldTasks'
+    | 'deleteOldStatistics'
+    | 'deleteOldLimitMonths'
+    | 'forgetSilentStarters'
   >;
   timeLimitS: number;
   overdueGraceS: number;
@@ -75,6 +80,14 @@ export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
             batch: batchSize,
           }),
         ),
+      }),
+    },
+    {
+      name: 'delete-old-limit-months',
+      cron: '50 15 * * * *',
+      behindAfterMs: 6 * 3_600_000,
+      runOnce: async () => ({
+        deleted: await store.deleteOldLimitMonths({ days: options.keepStatisticsDays }),
       }),
     },
   ];

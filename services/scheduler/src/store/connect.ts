@@ -22,6 +22,8 @@ const statementTimeoutMs = 3000;
 export interface StoreOptions {
   /** The moment that decides, instead of the database's clock. For tests. */
   now?: Clock;
+  /** Whose days and months runs are counted by; UTC unless given. */
+  timeZone?: string;
 }
 
 export interface MariaDbSettings extends StoreOptions {
@@ -32,6 +34,8 @@ export interface MariaDbSettings extends StoreOptions {
   database: string;
   /** Most connections at once. */
   pool: number;
+  /** Statements may take as long as they take: for commands, not for requests. */
+  patient?: boolean;
 }
 
 export interface SqliteSettings extends StoreOptions {
@@ -41,13 +45,10 @@ export interface SqliteSettings extends StoreOptions {
 /** Connects lazily: with the database away this succeeds, and the first use throws `StoreUnavailableError`. */
 export function openMariaDb(settings: MariaDbSettings): Store {
   const connection = knex(mariaDbConfig(settings));
-  return createKnexStore(databaseOn(connection, mariaDbDialect(connection, settings.now)), async () => {
+  const dialect = mariaDbDialect(connection, settings.now);
+  return createKnexStore(databaseOn(connection, dialect, settings.timeZone), async () => {
     // Its own connections: changing a large table takes longer than any request may.
-    const patient = knex({
-      ...mariaDbConfig(settings),
-      pool: { min: 0, max: 2 },
-      ...{ statementTimeoutMs: 0 },
-    });
+    const patient = knex(mariaDbConfig({ ...settings, pool: 2, patient: true }));
     try {
       await migrateMariaDb(patient);
     } finally {
@@ -56,7 +57,8 @@ export function openMariaDb(settings: MariaDbSettings): Store {
   });
 }
 
-function mariaDbConfig({ host, port, user, password, database, pool }: MariaDbSettings): Knex.Config {
+function mariaDbConfig(settings: MariaDbSettings): Knex.Config {
+  const { host, port, user, password, database, pool } = settings;
   const config: Knex.Config & { statementTimeoutMs: number } = {
     client: MariaDbClient,
     connection: {
@@ -75,14 +77,14 @@ function mariaDbConfig({ host, port, user, password, database, pool }: MariaDbSe
     },
     pool: { min: 0, max: pool, createTimeoutMillis: acquireTimeoutMs, idleTimeoutMillis: 60_000 },
     acquireConnectionTimeout: acquireTimeoutMs,
-    statementTimeoutMs,
+    statementTimeoutMs: settings.patient ? 0 : statementTimeoutMs,
     ...quiet,
   };
   return config;
 }
 
 /** One process, one connection: SQLite writes one at a time anyway. The file is made when it is not there. */
-export function openSqlite({ file, now }: SqliteSettings): Store {
+export function openSqlite({ file, now, timeZone }: SqliteSettings): Store {
   const connection = knex({
     client: SqliteClient,
     connection: { filename: file },
@@ -91,7 +93,7 @@ export function openSqlite({ file, now }: SqliteSettings): Store {
     acquireConnectionTimeout: acquireTimeoutMs,
     ...quiet,
   });
-  return createKnexStore(databaseOn(connection, sqliteDialect(connection, now)), () =>
+  return createKnexStore(databaseOn(connection, sqliteDialect(connection, now), timeZone), () =>
     migrateSqlite(connection),
   );
 }

@@ -3,11 +3,14 @@
  * are safe and with every "away" turned into `StoreUnavailableError`.
  */
 import type { Knex } from 'knex';
-import type { Dialect } from './dialect.js';
+import { dayIn } from '../calendar.js';
+import { fromDatabaseTime, type Dialect } from './dialect.js';
 import { asStoreError, isConnectionLost, isDeadlock } from './errors.js';
 
 export interface Database {
   readonly dialect: Dialect;
+  /** The day, in the operator's time zone, of a moment as the database writes it. */
+  dayOf(moment: string): string;
   /** For work that changes nothing: tried once more when its connection turns out to be gone. */
   read<Value>(work: (knex: Knex) => PromiseLike<Value>): Promise<Value>;
   /** For a single statement. Not retried: a connection that broke may have broken after the statement was done. */
@@ -22,9 +25,11 @@ export interface Database {
 
 const transactionTries = 5;
 
-export function databaseOn(knex: Knex, dialect: Dialect): Database {
+export function databaseOn(knex: Knex, dialect: Dialect, timeZone = 'UTC'): Database {
+  const dayOf = dayIn(timeZone);
   return {
     dialect,
+    dayOf: (moment) => dayOf(fromDatabaseTime(moment)),
 
     async read(work) {
       try {

@@ -8,7 +8,7 @@ import { moves } from '../tasks/state-machine.js';
 import type { Database } from './database.js';
 import { fromDatabaseTime } from './dialect.js';
 import { endTask, lostEnd, selectEnding, type EndingRow, type TaskEnd } from './moves.js';
-import { countRuns, type FinishedRun } from './statistics.js';
+import { countRuns, dayAgo, type FinishedRun } from './statistics.js';
 
 const usualBatch = 200;
 const dayMs = 86_400_000;
@@ -99,7 +99,7 @@ async function endAll(
     const query = selectEnding(transaction, dialect).whereIn('id', candidates).orderBy('id');
     const rows = (await dialect.lockingFree(still(query))) as EndingRow[];
     const runs: FinishedRun[] = [];
-    for (const row of rows) runs.push(await endTask(transaction, dialect, row, endOf(row)));
+    for (const row of rows) runs.push(await endTask(transaction, database, row, endOf(row)));
     await countRuns(transaction, dialect, runs);
     return rows.length;
   });
@@ -151,14 +151,15 @@ export async function deleteOldTasks(
 }
 
 export async function deleteOldStatistics(
-  { transaction, dialect }: Database,
+  database: Database,
   { days, batch = usualBatch }: { days: number; batch?: number },
 ): Promise<number> {
+  const { dialect } = database;
   const key = ['day', 'org_id', 'owner', 'base_uuid'] as const;
-  return transaction(async (knex) => {
+  return database.transaction(async (knex) => {
     const rows = await dialect.lockingFree(
       knex('run_statistics')
-        .where('day', '<', knex.raw('SUBSTR(?, 1, 10)', [dialect.ago(days * dayMs)]))
+        .where('day', '<', await dayAgo(database, knex, days))
         .orderBy([...key])
         .limit(batch)
         .select<Record<(typeof key)[number], string | number>[]>(...key),

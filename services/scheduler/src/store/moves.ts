@@ -111,16 +111,17 @@ export function lostEnd(reason: string): TaskEnd {
 }
 
 async function endAttempt(
-  { dialect, ...database }: Database,
+  database: Database,
   taskId: number,
   { isAllowed, ...end }: TaskEnd & { isAllowed: (row: EndingRow) => boolean },
 ): Promise<Outcome> {
   if (!isTaskId(taskId)) return 'unknown_task';
+  const { dialect } = database;
   return database.transaction(async (transaction) => {
     const row = await dialect.locking(selectEnding(transaction, dialect).where({ id: taskId })).first();
     if (!row) return 'unknown_task';
     if (!isAllowed(row)) return 'wrong_state';
-    const run = await endTask(transaction, dialect, row, end);
+    const run = await endTask(transaction, database, row, end);
     if (row.finished_at === null) await countRuns(transaction, dialect, [run]);
     else await correctRun(transaction, run);
     return 'moved';
@@ -139,7 +140,7 @@ export type EndingRow = Pick<
   | 'triggered_by'
   | 'started_at'
   | 'finished_at'
-> & { now: string };
+> & { counted_on: string | null; now: string };
 
 export function selectEnding(transaction: Knex, dialect: Dialect) {
   return transaction<EndingRow>('tasks').select<EndingRow[]>(
@@ -152,6 +153,7 @@ export function selectEnding(transaction: Knex, dialect: Dialect) {
     'triggered_by',
     'started_at',
     'finished_at',
+    'counted_on',
     transaction.raw('? AS now', [dialect.now()]),
   );
 }
@@ -159,10 +161,13 @@ export function selectEnding(transaction: Knex, dialect: Dialect) {
 /** Writes the end of a task whose row is locked; what is then to be counted is the answer. */
 export async function endTask(
   transaction: Knex,
-  dialect: Dialect,
+  { dialect, dayOf }: Database,
   row: EndingRow,
   end: TaskEnd,
 ): Promise<FinishedRun> {
+  // A lost run that ends after all stays on the day it was counted for.
+  const day = row.counted_on ?? dayOf(row.finished_at ?? row.now);
+  const runTimeUs = Math.round((end.spendTimeS ?? 0) * 1e6);
   await transaction('tasks')
     .where({ id: row.id, state: row.state })
     .update({
@@ -171,15 +176,12 @@ export async function endTask(
       cause: end.cause,
       finished_at: row.now,
       api_token: null,
+      counted_on: day,
+      run_time_us: runTimeUs,
       ...(row.started_at === null && end.startedAt ? { started_at: dialect.startOf(end.startedAt) } : {}),
     });
   await saveOutput(transaction, row.id, end.output);
-  return {
-    task: row,
-    finishedAt: row.finished_at ?? row.now,
-    succeeded: end.state === 'succeeded',
-    runTimeUs: Math.round((end.spendTimeS ?? 0) * 1e6),
-  };
+  return { task: row, day, succeeded: end.state === 'succeeded', runTimeUs };
 }
 
 async function saveOutput(transaction: Knex, taskId: number, output: string | null): Promise<void> {

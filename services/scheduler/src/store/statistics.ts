@@ -4,19 +4,22 @@
  */
 import type { Knex } from 'knex';
 import { automationTrigger } from '../tasks/task.js';
+import { statisticsColumns } from '../tasks/run-statistics.js';
+import type { Database } from './database.js';
 import type { Dialect } from './dialect.js';
 import type { TaskRow } from './tasks.js';
 
 export interface FinishedRun {
   task: Pick<TaskRow, 'owner' | 'org_id' | 'base_uuid' | 'triggered_by'>;
-  /** When it was first finished, as the database writes it; its day (UTC) is the one it counts for. */
-  finishedAt: string;
+  /** The day it counts for: that of its first end, in the operator's time zone. */
+  day: string;
   succeeded: boolean;
+  /** 0: its script never ran, or nobody knows for how long; it is then not charged. */
   runTimeUs: number;
 }
 
 const key = ['day', 'org_id', 'owner', 'base_uuid'] as const;
-const sums = ['run_count', 'success_count', 'manual_count', 'automation_count', 'total_run_time_us'] as const;
+const sums = statisticsColumns;
 
 export async function countRuns(
   transaction: Knex,
@@ -39,14 +42,15 @@ export async function countRuns(
 
 /** A run counted as lost has ended well or badly after all: it stays one run, on the day it was counted. */
 export async function correctRun(transaction: Knex, run: FinishedRun): Promise<void> {
+  const { success_count, charged_count, total_run_time_us } = sumsOf(run);
   await transaction('run_statistics')
     .where(keyOf(run))
-    .increment({ success_count: run.succeeded ? 1 : 0, total_run_time_us: run.runTimeUs });
+    .increment({ success_count, charged_count, total_run_time_us });
 }
 
-function keyOf({ task, finishedAt }: FinishedRun) {
+function keyOf({ task, day }: FinishedRun) {
   return {
-    day: finishedAt.slice(0, 10),
+    day,
     org_id: task.org_id ?? -1,
     owner: task.owner,
     base_uuid: task.base_uuid,
@@ -57,6 +61,7 @@ function sumsOf({ task, succeeded, runTimeUs }: FinishedRun) {
   const automatic = task.triggered_by === automationTrigger;
   return {
     run_count: 1,
+    charged_count: runTimeUs > 0 ? 1 : 0,
     success_count: succeeded ? 1 : 0,
     manual_count: automatic ? 0 : 1,
     automation_count: automatic ? 1 : 0,
@@ -66,4 +71,10 @@ function sumsOf({ task, succeeded, runTimeUs }: FinishedRun) {
 
 function textOf(row: ReturnType<typeof keyOf>): string {
   return JSON.stringify(key.map((column) => row[column]));
+}
+
+/** The day in the operator's zone on which, by the database's clock, it was now so many days ago. */
+export async function dayAgo({ dialect, dayOf }: Database, knex: Knex, days: number): Promise<string> {
+  const answer = await knex.raw('SELECT ? AS moment', [dialect.ago(days * 86_400_000)]);
+  return dayOf(dialect.rows<{ moment: string }>(answer)[0]!.moment);
 }

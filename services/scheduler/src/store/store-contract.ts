@@ -1,5 +1,5 @@
 /**
- * What every store must do, whatever database it is on: run by `store.sqlite.test.ts` and
+ * What every store must do, whatever database it is on (history, statistics and limits: `history-contract.ts`): run by `store.sqlite.test.ts` and
  * `store.mariadb.integration.test.ts`. Names that begin with R are rows of the project's must-not-happen list.
  */
 import { randomUUID } from 'node:crypto';
@@ -15,6 +15,8 @@ export interface StoreHarness {
   replicas: [Store, Store];
   /** A store that goes by the database's own clock. */
   openWithoutClock(): Promise<Store>;
+  /** A store on the same database whose operator lives in another time zone. */
+  openIn(timeZone: string): Promise<Store>;
   query(sql: string): Promise<Record<string, unknown>[]>;
   /** Makes each such change of a row fail until `query('DROP TRIGGER planted')`. `when` may use OLD and NEW. */
   plantFailure(event: 'INSERT' | 'UPDATE' | 'DELETE', table: string, when: string): Promise<void>;
@@ -26,7 +28,7 @@ const hour = 60 * minute;
 const day = 24 * hour;
 const noon = Date.UTC(2026, 10, 21, 12);
 const live = { limit: 100, liveWithinMs: minute };
-const tables = ['tasks', 'task_outputs', 'starters', 'run_statistics', 'listening'];
+const tables = ['tasks', 'task_outputs', 'starters', 'run_statistics', 'listening', 'limit_months'];
 
 export function describeStoreContract(
   name: string,

@@ -3,9 +3,12 @@ import { freshMariaDb, type TestMariaDb } from '@stadion/testkit';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { selectQueues } from './claim.js';
 import { openMariaDb, type MariaDbSettings } from './connect.js';
+import type { Clock } from './dialect.js';
 import { StoreUnavailableError, UnsupportedDatabaseError } from './errors.js';
 import { refuseUnsupported } from './mariadb-client.js';
-import { describeStoreContract } from './store-contract.js';
+import { selectRunsOfScript } from './history.js';
+import { describeHistoryContract } from './history-contract.js';
+import { describeStoreContract, type StoreHarness } from './store-contract.js';
 
 const settingsOf = ({ drop: _, ...server }: TestMariaDb): MariaDbSettings => ({ ...server, pool: 10 });
 const task = { owner: 'alice', orgId: null, baseUuid: 'b', scriptName: 's', trigger: 'manualy' };
@@ -23,7 +26,7 @@ const status = {
 } as const;
 const report = { ...status, attempts: [...status.attempts] };
 
-describeStoreContract('MariaDB', async (now) => {
+const openHarness = async (now: Clock): Promise<StoreHarness> => {
   const database = await freshMariaDb();
   const settings = settingsOf(database);
   const replicas: [ReturnType<typeof openMariaDb>, ReturnType<typeof openMariaDb>] = [
@@ -35,6 +38,7 @@ describeStoreContract('MariaDB', async (now) => {
   return {
     replicas,
     openWithoutClock: () => Promise.resolve(openMariaDb(settings)),
+    openIn: (timeZone) => Promise.resolve(openMariaDb({ ...settings, now, timeZone })),
     query: (sql) => rowsOf(peek, sql),
     async plantFailure(event, table, when) {
       await peek.query(
@@ -48,7 +52,9 @@ describeStoreContract('MariaDB', async (now) => {
       await database.drop();
     },
   };
-});
+};
+describeStoreContract('MariaDB', openHarness);
+describeHistoryContract('MariaDB', openHarness);
 
 function peekable({ host, port, user, password, database }: MariaDbSettings) {
   return { host, port, user, password, database, charset: 'utf8mb4', dateStrings: true };
@@ -269,6 +275,76 @@ describe('MariaDB', () => {
       }
       const [hop] = await rowsOf(peek, `EXPLAIN ${selectQueues}`);
       expect(hop?.Extra).toContain('Using index for group-by');
+    });
+
+    test('logs, lists, counts and limits read index entries, among 100,000 ended runs', async () => {
+      const store = open();
+      await store.migrate();
+      const bases = ['5c264e76-0e5a-448a-9f34-580b551364ca', '5c264e760e5a448a9f34580b551364ca'];
+      // Half of them are one script's, so that it would pay to read the whole table rather than that many rows.
+      await peek.query(
+        `INSERT INTO tasks (type, state, priority, fair_key, owner, org_id, base_uuid, script_name, triggered_by, created_at, finished_at, attempt_number, counted_on, run_time_us)
+         SELECT 'script', 'succeeded', 0, CONCAT('org:', seq % 100), seq % 100, seq % 100, IF(seq % 2, '${bases[0]}', CONCAT('b', seq % 1000)), 'hello.py', 'manualy',
+           NOW(6) - INTERVAL seq SECOND, NOW(6), 0, '2026-11-21', 1000
+         FROM seq_1_to_100000`,
+      );
+      await peek.query(
+        `INSERT INTO run_statistics (day, org_id, owner, base_uuid, run_count, charged_count, success_count, manual_count, automation_count, total_run_time_us)
+         SELECT CONCAT('2026-11-', LPAD(1 + seq % 30, 2, '0')), IF(seq % 2, -1, seq % 100), CONCAT('user-', seq), CONCAT('b', seq % 1000), 1, 1, 1, 1, 0, 1000
+         FROM seq_1_to_50000`,
+      );
+      await peek.query('ANALYZE TABLE tasks, run_statistics');
+      const { sql, values } = selectRunsOfScript(
+        bases,
+        { scriptName: 'hello.py', newestFirst: true },
+        { offset: 40, limit: 20 },
+      );
+      const plans = await rowsOf(peek, `EXPLAIN ${peek.format(sql, values)}`);
+      const onTasks = plans.filter((row) => row.table === 'tasks');
+      expect(onTasks).toHaveLength(2);
+      for (const row of onTasks) {
+        expect(row).toMatchObject({ key: 'tasks_by_script', Extra: expect.stringContaining('Using index') });
+        expect(row.Extra).not.toContain('filesort');
+      }
+      for (const [query, table, key] of [
+        [
+          `SELECT COUNT(*) FROM tasks WHERE base_uuid IN ('${bases.join("','")}') AND script_name = 'hello.py'`,
+          'tasks',
+          'tasks_by_script',
+        ],
+        [`SELECT id FROM tasks ORDER BY created_at DESC, id DESC LIMIT 100`, 'tasks', 'tasks_by_creation'],
+        [
+          `SELECT id FROM tasks WHERE org_id = 7 ORDER BY created_at DESC, id DESC LIMIT 100`,
+          'tasks',
+          'tasks_by_org',
+        ],
+        [
+          `SELECT COUNT(*) FROM tasks WHERE fair_key = 'org:7' AND state IN ('queued', 'starting', 'running')`,
+          'tasks',
+          'tasks_by_payer',
+        ],
+        [
+          `SELECT SUM(charged_count) FROM run_statistics WHERE org_id = -1 AND owner = 'user-1' AND day BETWEEN '2026-11-01' AND '2026-11-31'`,
+          'run_statistics',
+          'statistics_by_owner',
+        ],
+        [
+          `SELECT SUM(charged_count) FROM run_statistics WHERE org_id = 8 AND day BETWEEN '2026-11-01' AND '2026-11-31'`,
+          'run_statistics',
+          expect.stringMatching(/^statistics_by_/),
+        ],
+      ] as const) {
+        const [plan] = await rowsOf(peek, `EXPLAIN ${query}`);
+        expect({ query, table: plan?.table, key: plan?.key }).toEqual({ query, table, key });
+        expect(plan?.Extra ?? '').not.toContain('filesort');
+      }
+      const began = Date.now();
+      const { count, items } = await store.listRunsOfScript(
+        { baseUuid: bases[0] as string, scriptName: 'hello.py', newestFirst: true },
+        { offset: 0, limit: 20 },
+      );
+      expect([count, items.length]).toEqual([50_000, 20]);
+      expect(Date.now() - began).toBeLessThan(1000);
     });
   });
 });

@@ -1,9 +1,11 @@
 import { freshSqlite } from '@stadion/testkit';
 import Libsql from 'libsql';
 import { openSqlite } from './connect.js';
-import { describeStoreContract } from './store-contract.js';
+import type { Clock } from './dialect.js';
+import { describeHistoryContract } from './history-contract.js';
+import { describeStoreContract, type StoreHarness } from './store-contract.js';
 
-describeStoreContract('SQLite', async (now) => {
+const openHarness = async (now: Clock): Promise<StoreHarness> => {
   const { file, remove } = await freshSqlite();
   const store = openSqlite({ file, now });
   await store.migrate();
@@ -11,6 +13,7 @@ describeStoreContract('SQLite', async (now) => {
   return {
     replicas: [store, store],
     openWithoutClock: () => Promise.resolve(openSqlite({ file })),
+    openIn: (timeZone) => Promise.resolve(openSqlite({ file, now, timeZone })),
     query(sql) {
       const statement = peek.prepare(sql);
       return Promise.resolve(
@@ -30,7 +33,9 @@ describeStoreContract('SQLite', async (now) => {
       await remove();
     },
   };
-});
+};
+describeStoreContract('SQLite', openHarness);
+describeHistoryContract('SQLite', openHarness);
 
 describe('a SQLite file', () => {
   const task = { owner: 'alice', orgId: null, baseUuid: 'b', scriptName: 's', trigger: 'manualy' };

@@ -7,6 +7,16 @@
  */
 import type { AttemptCause, StarterStatus } from '@stadion/contracts';
 import type { EndOf, Outcome } from '../tasks/state-machine.js';
+import type { Listed, Page, RunFilter, RunSummary, ScriptRuns } from '../tasks/run-history.js';
+import type {
+  ExceededLimit,
+  MonthlyQuery,
+  MonthlyTotal,
+  Payer,
+  RunTotal,
+  RunTotalsQuery,
+  StatisticsDifference,
+} from '../tasks/run-statistics.js';
 import type { NewTask, TaskRecord } from '../tasks/task.js';
 
 export interface Store {
@@ -18,6 +28,12 @@ export interface Store {
 
   /** Records a queued task and tells its id. One round trip. */
   submitTask(task: NewTask): Promise<number>;
+  /**
+   * The same, unless the task's payer (its organisation, else its owner) has no run left this month: charged runs and
+   * those that have not ended are fewer than `limit`, or it is refused and the first refusal of the month remembered.
+   * A group's runs are under no limit.
+   */
+  submitWithinLimit(task: NewTask, limit: number): Promise<number | 'limit_exceeded'>;
   /** A number that can be no id is simply unknown. */
   getTask(taskId: number): Promise<TaskRecord | undefined>;
 
@@ -46,6 +62,31 @@ export interface Store {
   /** Attempts given to this starter at least `olderThanMs` ago that are in flight here but not in its list. */
   heldNowhere(starterId: string, attempts: readonly string[], olderThanMs: number): Promise<HeldNowhere[]>;
 
+  /** Today in the operator's time zone, by the database's clock. */
+  today(): Promise<string>;
+  /** Both ways of writing the base's UUID count as the same. */
+  listRunsOfScript(script: ScriptRuns, page: Page): Promise<Listed<TaskRecord>>;
+  /** Those recorded last come first. */
+  listRuns(filter: RunFilter, page: Page): Promise<Listed<RunSummary>>;
+  countChargedRuns(payer: Payer, month: string): Promise<number>;
+  /** Charged runs of a month; whoever has none is left out, and so are groups and organisations' members as users. */
+  monthlyTotals(query: MonthlyQuery): Promise<Listed<MonthlyTotal>>;
+  /** All runs that ended, charged or not: by base those with the most first, by day the oldest first. */
+  runTotals(query: RunTotalsQuery): Promise<Listed<RunTotal>>;
+  /** Recounts the statistics of every day, from `fromDay` on, of which all tasks are still there. */
+  findStatisticsDifferences(kept: {
+    keepTasksDays: number;
+    keepStatisticsDays: number;
+  }): Promise<{ fromDay: string; differences: StatisticsDifference[] }>;
+
+  /**
+   * First refusals of which the host application is to be told now. Nobody else is given them for `retryMs`; after
+   * that they count as not told, unless settled.
+   */
+  claimExceeded(rule: { retryMs: number; batch?: number }): Promise<ExceededLimit[]>;
+  /** The host application was told, or will never listen. */
+  settleExceeded(told: readonly ExceededLimit[]): Promise<void>;
+
   // Periodic work. Each call does at most one batch, safely beside another replica's, and tells how much it did.
 
   /**
@@ -67,6 +108,8 @@ export interface Store {
   /** Deletes tasks, with their outputs, that ended more than `days` ago. */
   deleteOldTasks(rule: { days: number; batch?: number }): Promise<number>;
   deleteOldStatistics(rule: { days: number; batch?: number }): Promise<number>;
+  /** Deletes what is remembered of monthly limits, of months that ended more than `days` ago. */
+  deleteOldLimitMonths(rule: { days: number }): Promise<number>;
   /** Forgets starters that were not heard of for so long. One that comes back is recorded anew. */
   forgetSilentStarters(rule: { silentMs: number }): Promise<number>;
 

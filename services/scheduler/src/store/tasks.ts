@@ -1,8 +1,10 @@
 /** Records tasks and reads them back: how a `TaskRecord` looks as a row. */
+import type { Knex } from 'knex';
 import type { AttemptCause, Json, TaskState } from '@stadion/contracts';
+import type { RunSummary } from '../tasks/run-history.js';
 import { fairKeyOf, type NewTask, type TaskRecord } from '../tasks/task.js';
 import type { Database } from './database.js';
-import { fromDatabaseTime } from './dialect.js';
+import { fromDatabaseTime, type Dialect } from './dialect.js';
 
 export interface TaskRow {
   id: number;
@@ -29,7 +31,13 @@ export interface TaskRow {
   output?: string | null;
 }
 
+export type SummaryRow = Omit<TaskRow, 'context' | 'output' | 'script_url' | 'api_token'>;
+
 export async function submitTask({ write, dialect }: Database, task: NewTask): Promise<number> {
+  return write((knex) => insertTask(knex, dialect, task));
+}
+
+export async function insertTask(knex: Knex, dialect: Dialect, task: NewTask): Promise<number> {
   const context = task.context ?? null;
   const row = {
     type: 'script',
@@ -47,7 +55,7 @@ export async function submitTask({ write, dialect }: Database, task: NewTask): P
     created_at: dialect.now(),
     attempt_number: 0,
   };
-  const [id] = await write((knex) => knex('tasks').insert(row));
+  const [id] = await knex('tasks').insert(row);
   return id as number;
 }
 
@@ -69,6 +77,16 @@ export function isTaskId(taskId: number): boolean {
 
 export function taskOf(row: TaskRow): TaskRecord {
   return {
+    ...summaryOf(row),
+    scriptUrl: row.script_url,
+    apiToken: row.api_token,
+    context: row.context === null ? null : (JSON.parse(row.context) as Json),
+    output: row.output ?? null,
+  };
+}
+
+export function summaryOf(row: SummaryRow): RunSummary {
+  return {
     id: row.id,
     type: row.type,
     state: row.state,
@@ -78,9 +96,6 @@ export function taskOf(row: TaskRow): TaskRecord {
     baseUuid: row.base_uuid,
     scriptName: row.script_name,
     trigger: row.triggered_by,
-    scriptUrl: row.script_url,
-    apiToken: row.api_token,
-    context: row.context === null ? null : (JSON.parse(row.context) as Json),
     createdAt: fromDatabaseTime(row.created_at),
     assignedAt: momentOf(row.assigned_at),
     startedAt: momentOf(row.started_at),
@@ -90,7 +105,6 @@ export function taskOf(row: TaskRow): TaskRecord {
     starterId: row.starter_id,
     returnCode: row.return_code,
     cause: row.cause,
-    output: row.output ?? null,
   };
 }
 

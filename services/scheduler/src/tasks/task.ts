@@ -3,6 +3,7 @@
  * things (`dtable_uuid`, `operate_from`, …) are translated in `http/` and go no further.
  */
 import type { AttemptCause, Json, TaskState } from '@stadion/contracts';
+import type { Payer } from './run-statistics.js';
 
 export interface TaskRecord {
   id: number;
@@ -41,10 +42,32 @@ export interface TaskRecord {
 export type NewTask = Pick<TaskRecord, 'owner' | 'orgId' | 'baseUuid' | 'scriptName' | 'trigger'> &
   Partial<Pick<TaskRecord, 'priority' | 'scriptUrl' | 'apiToken' | 'context'>>;
 
+/** Owners with this in their name are groups: shared by many, and so under no user's limit. */
+export const groupOwnerMark = '@seafile_group';
+
 /** The `trigger` of runs that nobody asked for by hand. */
 export const automationTrigger = 'automation-rule';
 
 /** Whom a task is charged to when runs are shared out: its organisation, else its owner. */
 export function fairKeyOf(task: Pick<TaskRecord, 'owner' | 'orgId'>): string {
   return task.orgId === null ? `owner:${task.owner}` : `org:${task.orgId}`;
+}
+
+/** Who answers for a task's cost in a month; nobody for a group without an organisation. */
+export function payerOf({ owner, orgId }: Pick<TaskRecord, 'owner' | 'orgId'>): Payer | undefined {
+  if (orgId !== null) return { orgId };
+  return owner.includes(groupOwnerMark) ? undefined : { owner };
+}
+
+export function fairKeyOfPayer(payer: Payer): string {
+  return 'orgId' in payer
+    ? fairKeyOf({ orgId: payer.orgId, owner: '' })
+    : fairKeyOf({ orgId: null, ...payer });
+}
+
+/** The payer whose fair key this is. */
+export function payerOfFairKey(fairKey: string): Payer {
+  return fairKey.startsWith('org:')
+    ? { orgId: Number(fairKey.slice('org:'.length)) }
+    : { owner: fairKey.slice('owner:'.length) };
 }

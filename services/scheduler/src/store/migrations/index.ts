@@ -8,6 +8,9 @@ import { createTaskOutputs } from './0002-task-outputs.js';
 import { createStarters } from './0003-starters.js';
 import { createRunStatistics } from './0004-run-statistics.js';
 import { createListening } from './0005-listening.js';
+import { createChargedRuns } from './0006-charged-runs.js';
+import { createHistoryIndexes } from './0007-history-indexes.js';
+import { createLimitMonths } from './0008-limit-months.js';
 
 export interface Migration {
   name: string;
@@ -20,6 +23,9 @@ const migrations: readonly Migration[] = [
   createStarters,
   createRunStatistics,
   createListening,
+  createChargedRuns,
+  createHistoryIndexes,
+  createLimitMonths,
 ];
 
 export const migrationSource: Knex.MigrationSource<Migration> = {

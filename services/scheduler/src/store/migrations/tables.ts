@@ -18,6 +18,18 @@ export async function createTable(
   });
 }
 
+/** Each column by itself, and only where it is not there yet. */
+export async function addColumns(
+  knex: Knex,
+  table: string,
+  columns: Record<string, (table: Knex.AlterTableBuilder, column: string) => void>,
+): Promise<void> {
+  for (const [column, define] of Object.entries(columns)) {
+    if (await knex.schema.hasColumn(table, column)) continue;
+    await knex.schema.alterTable(table, (builder) => define(builder, column));
+  }
+}
+
 /** Separate from the table, as in knex's own SQL: between the two the process may be killed. */
 export async function createIndex(knex: Knex, name: string, table: string, columns: string[]): Promise<void> {
   await knex.raw(`CREATE INDEX IF NOT EXISTS ${name} ON ${table} (${columns.join(', ')})`);
