@@ -26,10 +26,14 @@ export type Setting = Kind & {
   meaning: string;
   /** Refuses to start without it. */
   required?: boolean;
+  /** Refuses to start without it and without the other one, which is named here. */
+  requiredUnless?: string;
   /** What the default is called in the documentation when it is not a plain value. */
   defaultText?: string;
-  /** Refuses a value that parses but must not be used; answers what is wrong with it. */
-  refuse?: (value: string) => string | undefined;
+  /** Refuses a value that parses but must not be used; answers what is wrong with it, one sentence for each thing. */
+  refuse?: (value: string) => string | readonly string[] | undefined;
+  /** Other words for some of its choices, in small letters. */
+  synonyms?: Readonly<Record<string, string>>;
 };
 
 export type SettingsTable = Readonly<Record<string, Setting>>;
@@ -80,12 +84,14 @@ export function readSettings<const T extends SettingsTable>(
   for (const [key, setting] of Object.entries<Setting>(table)) {
     const given = findValue(setting, environment, problems);
     if (given === undefined) {
-      if (setting.required) problems.push(`${setting.name} is required: ${setting.meaning}`);
+      const replaced = setting.requiredUnless && environment[setting.requiredUnless]?.trim();
+      if (setting.required || (setting.requiredUnless && !replaced))
+        problems.push(`${setting.name} is required: ${setting.meaning}`);
       settings[key] = setting.default;
       continue;
     }
-    const refusal = setting.refuse?.(given.value);
-    if (refusal) problems.push(`${given.name} ${refusal}`);
+    const refusals = [setting.refuse?.(given.value) ?? []].flat();
+    if (refusals.length > 0) problems.push(...refusals.map((refusal) => `${given.name} ${refusal}`));
     else settings[key] = parse(setting, given, problems);
   }
   if (problems.length === 0) problems.push(...check(settings as Settings<T>));
@@ -145,7 +151,7 @@ function parse(setting: Setting, { name, value }: Given, problems: string[]): un
     case 'list':
       return splitList(value);
     case 'choice':
-      return setting.choices.includes(value) ? value : refuse(`one of ${setting.choices.join(', ')}`);
+      return choiceOf(setting, value) ?? refuse(`one of ${setting.choices.join(', ')}`);
     case 'flag': {
       const word = value.toLowerCase();
       if (['1', 'true', 'yes', 'on'].includes(word)) return true;
@@ -153,6 +159,16 @@ function parse(setting: Setting, { name, value }: Given, problems: string[]): un
       return refuse('true or false');
     }
   }
+}
+
+/** Upper or lower case does not matter. */
+function choiceOf(
+  { choices, synonyms = {} }: { choices: readonly string[]; synonyms?: Readonly<Record<string, string>> },
+  value: string,
+): string | undefined {
+  const word = value.toLowerCase();
+  const choice = Object.hasOwn(synonyms, word) ? synonyms[word] : word;
+  return choices.find((one) => one.toLowerCase() === choice);
 }
 
 function splitList(value: string): string[] {
@@ -202,6 +218,7 @@ export function describeSettings(table: SettingsTable): string {
 function defaultOf(setting: Setting): string {
   if (setting.defaultText) return setting.defaultText;
   if (setting.required) return '**required**';
+  if (setting.requiredUnless) return `**required** unless \`${setting.requiredUnless}\` is set`;
   if (setting.default === undefined) return 'none';
   if (setting.kind === 'bytes') return formatBytes(setting.default as number);
   const value = Array.isArray(setting.default) ? setting.default.join(',') : String(setting.default);

@@ -56,6 +56,8 @@ export const sharedSettings = {
     kind: 'choice',
     name: 'STADION_LOG_LEVEL',
     choices: logLevels,
+    // Python's words for them, which the original's settings are written in.
+    synonyms: { critical: 'fatal', warning: 'warn', notset: 'trace' },
     default: 'info',
     meaning: 'Which log events are written: this level and all graver ones.',
   },

@@ -26,9 +26,15 @@ export const embeddedTable = {
     'host',
     'port',
     'schedulerUrl',
+    'originalSchedulerUrl',
     'advertiseUrl',
     'exchangeDir',
     'exchangeHostDir',
+    'fileServerRoot',
+    'useFileServerRoot',
+    'runnerUid',
+    'runnerGid',
+    'runnerOptions',
     'timeZone',
   ),
   authToken: {
@@ -87,7 +93,19 @@ const notKnownYet: StarterPlace = {
 };
 
 export function starterSettingsOf(settings: EmbeddedSettings, place: StarterPlace): StarterSettings {
-  return { ...settings, ...place, host: '127.0.0.1', port: 0, exchangeHostDir: undefined };
+  return {
+    ...settings,
+    ...place,
+    host: '127.0.0.1',
+    port: 0,
+    exchangeHostDir: undefined,
+    originalSchedulerUrl: undefined,
+    fileServerRoot: undefined,
+    useFileServerRoot: false,
+    runnerUid: undefined,
+    runnerGid: undefined,
+    runnerOptions: undefined,
+  };
 }
 
 function without<T extends object, K extends keyof T>(table: T, ...names: K[]): Omit<T, K> {

@@ -13,7 +13,7 @@ export const schedulerTable = {
   hostUrl: { ...sharedSettings.hostUrl, required: true },
   timeLimitS: sharedSettings.timeLimitS,
   timeZone: { ...sharedSettings.timeZone, default: 'UTC' },
-  logLevel: sharedSettings.logLevel,
+  logLevel: { ...sharedSettings.logLevel, aliases: ['PYTHON_SCHEDULER_LOG_LEVEL'] },
   host: {
     name: 'STADION_HOST',
     kind: 'text',

@@ -1,6 +1,7 @@
 /** Puts a starter together and starts and stops it in order. Listening is left to whoever made it. */
+import { randomUUID } from 'node:crypto';
 import type { Express } from 'express';
-import type { StarterStatus } from '@stadion/contracts';
+import type { DispatchRequest, StarterStatus } from '@stadion/contracts';
 import {
   createHttpApp,
   type HealthChecks,
@@ -8,19 +9,22 @@ import {
   type Logger,
   Lifecycle,
   loopsHealth,
+  namedPeer,
   PeriodicLoop,
   type Registry,
   Refusal,
 } from '@stadion/service-kit';
-import { scriptHostsOf, starterKeyOf, type StarterSettings } from './config.js';
+import { fileServerRootOf, scriptHostsOf, starterKeyOf, type StarterSettings } from './config.js';
 import { Exchange } from './exchange/exchange.js';
-import { allowHosts } from './exchange/script-address.js';
+import { allowHosts, relocateAddress } from './exchange/script-address.js';
 import { ExecutorWatch } from './executor-watch.js';
 import type { Executor } from './executors/executor.js';
-import { schedulerGate, starterRoutes } from './http/routes.js';
+import { dispatchGate, schedulerGate, starterRoutes } from './http/routes.js';
 import { createStarterMetrics } from './metrics.js';
+import { createOriginalSchedulerClient, noRunToken, routeByOrigin } from './outbox/original-scheduler.js';
 import { createSchedulerClient } from './outbox/scheduler-client.js';
 import { Outbox } from './outbox/outbox.js';
+import type { Profiles } from './profiles.js';
 import { recover, type Recovered, sweepOrphans } from './recover.js';
 import { Supervisor } from './supervisor.js';
 import { starterVersion } from './version.js';
@@ -28,6 +32,8 @@ import { starterVersion } from './version.js';
 export interface StarterParts {
   /** Belongs to the starter from now on: `stop` closes it. */
   executor: Executor;
+  /** The same that the executor was made with. */
+  profiles: Profiles;
   logger: Logger;
   /** One per starter. */
   registry: Registry;
@@ -50,11 +56,15 @@ const flushOnStopMs = 3_000;
 const keepTombstonesMs = 48 * 3600 * 1000;
 
 export function createStarter(settings: StarterSettings, parts: StarterParts): Starter {
-  const { executor, logger, registry } = parts;
+  const { executor, profiles, logger, registry } = parts;
   const key = starterKeyOf(settings);
   const metrics = createStarterMetrics(registry);
   const watch = new ExecutorWatch(executor, logger);
-  const client = createSchedulerClient(settings.schedulerUrl, key);
+  const { schedulerUrl, originalSchedulerUrl } = settings;
+  const client = routeByOrigin(
+    key && schedulerUrl ? createSchedulerClient(schedulerUrl, key) : undefined,
+    originalSchedulerUrl ? createOriginalSchedulerClient(originalSchedulerUrl) : undefined,
+  );
   // Longer than the longest release: the grace, then the time a sandbox takes to end.
   const lifecycle = new Lifecycle(logger, settings.stopGraceS * 1000 + 30_000);
   let opened:
@@ -78,6 +88,14 @@ export function createStarter(settings: StarterSettings, parts: StarterParts): S
       draining: supervisor.isDraining,
       attempts: [...new Set([...supervisor.ids(), ...outbox.ids()])],
     };
+  }
+
+  /** The script's address as this starter reaches it. */
+  function relocated(request: DispatchRequest): DispatchRequest {
+    const root = fileServerRootOf(settings);
+    return root && request.script_url
+      ? { ...request, script_url: relocateAddress(request.script_url, root) }
+      : request;
   }
 
   function makeLoops(sweep: () => Promise<Record<string, number>>) {
@@ -114,11 +132,11 @@ export function createStarter(settings: StarterSettings, parts: StarterParts): S
       ...settings,
       exchange,
       executor,
+      profiles,
       outbox,
       client,
       metrics,
       logger,
-      limits: limitsOf(settings),
       allowedHosts: allowHosts(scriptHostsOf(settings)),
       baseEnv: { is_cloud: '1', ...(settings.timeZone ? { TZ: settings.timeZone } : {}) },
       unreadyBecause: () => watch.problem,
@@ -157,13 +175,21 @@ export function createStarter(settings: StarterSettings, parts: StarterParts): S
   const app = createHttpApp({
     routes: [
       ...starterRoutes({
-        accept: async (request) => await requireOpened().supervisor.accept(request),
+        accept: async (request) => await requireOpened().supervisor.accept(relocated(request)),
+        acceptOriginal: async (request) =>
+          await requireOpened().supervisor.accept(
+            relocated({ ...request, attempt_id: randomUUID(), run_token: noRunToken }),
+            { canWait: true },
+          ),
         status,
         problem: () => (opened ? watch.problem : 'The starter is starting.'),
       }),
       ...healthRoutes(checks, registry),
     ],
-    gates: { scheduler: schedulerGate(key) },
+    gates: {
+      scheduler: schedulerGate(key),
+      dispatch: dispatchGate(key, originalSchedulerUrl ? namedPeer(originalSchedulerUrl) : undefined),
+    },
     logger,
     registry,
   });
@@ -178,9 +204,4 @@ export function createStarter(settings: StarterSettings, parts: StarterParts): S
       return await sweepOrphans({ exchange, executor, outbox, supervisor, logger }, keepTombstonesMs);
     },
   };
-}
-
-function limitsOf(settings: StarterSettings) {
-  const { memoryBytes, cpus, pids, openFiles, fileBytes, tmpBytes } = settings;
-  return { memoryBytes, cpus, pids, openFiles, fileBytes, tmpBytes };
 }

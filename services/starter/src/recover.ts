@@ -34,7 +34,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   for (const name of strays)
     counts.swept += await attemptTo(logger, 'remove a stray', () => exchange.removeStray(name));
   for (const attemptId of attemptIds) {
-    await attemptTo(logger.child({ attempt: attemptId }), 'recover an attempt', async () => {
+    await attemptTo(logger.child({ attemptId }), 'recover an attempt', async () => {
       const stored = await exchange.readAttempt(attemptId);
       counts[await recoverOne(parts, stored)] += 1;
     });
@@ -77,7 +77,7 @@ export async function sweepOrphans(
   for (const attemptId of attemptIds) {
     // Looked up after listing: what is accepted meanwhile is not in the list.
     if (supervisor.holds(attemptId) || outbox.has(attemptId)) continue;
-    folders += await attemptTo(logger.child({ attempt: attemptId }), 'sweep an attempt', async () => {
+    folders += await attemptTo(logger.child({ attemptId }), 'sweep an attempt', async () => {
       await sweepOne(parts, await exchange.readAttempt(attemptId));
     });
   }
@@ -102,7 +102,7 @@ async function sweepOne(parts: RecoveryParts, stored: StoredAttempt): Promise<vo
 /** Without a tombstone an attempt may come again; one that may have run must not. */
 async function discard({ exchange, logger }: RecoveryParts, stored: StoredAttempt): Promise<'swept'> {
   if (stored.launching && !stored.buried) {
-    logger.error({ attempt: stored.attemptId }, 'the journal of an attempt cannot be read; given up');
+    logger.error({ attemptId: stored.attemptId }, 'the journal of an attempt cannot be read; given up');
     await exchange.bury(stored.attemptId);
   } else {
     await exchange.removeFolder(stored.attemptId);
@@ -124,7 +124,7 @@ async function removeSandboxes(
   }
   let removed = 0;
   for (const leftover of leftovers.filter(({ attemptId }) => isOrphan(attemptId))) {
-    const itsLogger = logger.child({ attempt: leftover.attemptId });
+    const itsLogger = logger.child({ attemptId: leftover.attemptId });
     removed += await attemptTo(itsLogger, 'remove a left-over sandbox', () => leftover.remove());
   }
   return removed;

@@ -8,19 +8,21 @@ import { type Logger, messageOf, Refusal } from '@stadion/service-kit';
 import type { Exchange } from './exchange/exchange.js';
 import { fetchScript, ScriptFetchError } from './exchange/fetch-script.js';
 import type { AllowedHosts } from './exchange/script-address.js';
-import {
-  type Executor,
-  type Sandbox,
-  type SandboxExit,
-  type SandboxLimits,
-  SandboxStartError,
-} from './executors/executor.js';
+import { type Executor, type Sandbox, type SandboxExit, SandboxStartError } from './executors/executor.js';
 import type { StarterMetrics } from './metrics.js';
 import { type Outbox, pause, reportRunning } from './outbox/outbox.js';
 import { backoffMs } from './outbox/delivery.js';
 import type { SchedulerClient } from './outbox/scheduler-client.js';
 import { OutputCollector } from './output-collector.js';
-import { verdictOfFault, verdictOfFetch, verdictOfRestart, verdictOfRun, verdictOfStart } from './verdict.js';
+import type { Profiles } from './profiles.js';
+import {
+  verdictOfFault,
+  verdictOfFetch,
+  verdictOfProfile,
+  verdictOfRestart,
+  verdictOfRun,
+  verdictOfStart,
+} from './verdict.js';
 
 export interface SupervisorOptions {
   exchange: Exchange;
@@ -32,9 +34,8 @@ export interface SupervisorOptions {
   allowedHosts: AllowedHosts;
   slots: number;
   queueLimit: number;
-  timeLimitS: number;
   outputLimit: number;
-  limits: SandboxLimits;
+  profiles: Profiles;
   /** Variables every script gets; a request's own come before them. */
   baseEnv: Readonly<Record<string, string>>;
   /** Why no attempt can be taken just now, if so. */
@@ -48,6 +49,8 @@ interface Attempt {
 
 type StopReason = 'time_limit' | 'shutdown';
 
+/** Of attempts that wait here because their sender cannot: a bound for memory, far beyond what is ever useful. */
+const mostHeld = 10_000;
 /** A start that takes longer, image pull included, will not come to anything. */
 const longestStartMs = 10 * 60_000;
 /** A sandbox that was told to stop and has not ended by then is left to the sweep; its slot is free again. */
@@ -87,9 +90,13 @@ export class Supervisor {
 
   /**
    * Takes an attempt on: it is journalled when this resolves. An attempt that was ever seen before is not taken again.
-   * Throws `Refusal` `busy` or `unavailable`; the attempt then certainly will not run here.
+   * Throws `Refusal` `busy` or `unavailable`; the attempt then certainly will not run here. `canWait`: its sender would
+   * take `busy` for the end of the run, so it waits here instead, however many do.
    */
-  async accept(request: DispatchRequest): Promise<'accepted' | 'already'> {
+  async accept(
+    request: DispatchRequest,
+    { canWait }: { canWait: boolean } = { canWait: false },
+  ): Promise<'accepted' | 'already'> {
     const id = request.attempt_id;
     const underWay = this.#accepting.get(id);
     if (underWay) {
@@ -97,7 +104,7 @@ export class Supervisor {
       return 'already';
     }
     if (this.#held.has(id) || this.options.outbox.has(id)) return 'already';
-    const accepting = this.#admit(request);
+    const accepting = this.#admit(request, canWait);
     this.#accepting.set(id, accepting);
     try {
       return await accepting;
@@ -106,7 +113,7 @@ export class Supervisor {
     }
   }
 
-  async #admit(request: DispatchRequest): Promise<'accepted' | 'already'> {
+  async #admit(request: DispatchRequest, canWait: boolean): Promise<'accepted' | 'already'> {
     const { exchange, slots, queueLimit } = this.options;
     const id = request.attempt_id;
     if (await exchange.isBuried(id)) return 'already';
@@ -118,7 +125,7 @@ export class Supervisor {
         cause: new Error(problem),
       });
     }
-    if (this.#held.size >= slots + queueLimit) {
+    if (this.#held.size >= (canWait ? mostHeld : slots + queueLimit)) {
       throw new Refusal('busy', 'All slots of the starter are taken.', { retryAfterS: 1 });
     }
     const attempt = this.#hold(request);
@@ -158,7 +165,7 @@ export class Supervisor {
   }
 
   #hold(request: DispatchRequest): Attempt {
-    const logger = this.options.logger.child({ task: request.script_id, attempt: request.attempt_id });
+    const logger = this.options.logger.child({ taskId: request.script_id, attemptId: request.attempt_id });
     const attempt = { request, logger };
     this.#held.set(request.attempt_id, attempt);
     return attempt;
@@ -210,10 +217,18 @@ export class Supervisor {
   }
 
   async #execute(attempt: Attempt, scope: RunScope): Promise<ResultReport | 'not_launched'> {
-    const { exchange, executor, metrics, limits } = this.options;
+    const { exchange, executor, metrics, profiles } = this.options;
     const { request, logger } = attempt;
     const id = request.attempt_id;
     const draining = this.#draining.signal;
+
+    const choice = profiles.choose({
+      profile: request.profile,
+      scriptName: request.script_name ?? undefined,
+      scriptUrl: request.script_url ?? undefined,
+    });
+    if (choice.kind === 'unknown') return verdictOfProfile(request.script_id, choice.sentence);
+    const { profile, scriptFile } = choice;
 
     let script: Buffer;
     const fetched = metrics.fetchSeconds.startTimer();
@@ -229,22 +244,24 @@ export class Supervisor {
     }
     fetched();
     const input = request.context_data == null ? '' : JSON.stringify(request.context_data);
-    await exchange.prepareScripts(id, script, input);
+    await exchange.prepareScripts(id, script, input, scriptFile);
     if (draining.aborted) return 'not_launched';
     await exchange.markLaunching(id);
 
     const launched = metrics.launchSeconds.startTimer();
     const collector = new OutputCollector(this.options.outputLimit);
-    const timeLimitS = Math.min(request.time_limit_s ?? Infinity, this.options.timeLimitS);
+    const timeLimitS = Math.min(request.time_limit_s ?? Infinity, profile.timeLimitS);
     const tooLate = AbortSignal.timeout(longestStartMs);
     try {
       scope.sandbox = await executor.start(
         {
           attemptId: id,
           taskId: request.script_id,
+          profile: profile.name,
+          scriptFile,
           scriptsDir: exchange.scriptsDir(id),
           env: { ...this.options.baseEnv, ...request.env },
-          limits,
+          limits: profile.limits,
           timeLimitS,
           onOutput: (stream, chunk) => collector.add(stream, chunk),
         },
@@ -279,7 +296,7 @@ export class Supervisor {
       output: collector.end(),
       stoppedFor,
       timeLimitS,
-      limits,
+      limits: profile.limits,
       outputLimit: this.options.outputLimit,
     });
     metrics.runSeconds.observe(report.spend_time ?? 0);

@@ -46,6 +46,17 @@ export function checkAddress(address: string, allowed: AllowedHosts, base?: URL)
   return url;
 }
 
+/**
+ * The address with another scheme and host, for a starter that reaches the file server by another name. What is no
+ * address stays as it is, to be refused for that.
+ */
+export function relocateAddress(address: string, root: string): string {
+  if (!URL.canParse(address)) return address;
+  const { protocol, pathname, search } = new URL(address);
+  if (protocol !== 'http:' && protocol !== 'https:') return address;
+  return root.replace(/\/+$/, '') + pathname + search;
+}
+
 function portOf(url: URL): string {
   return url.port || (url.protocol === 'https:' ? '443' : '80');
 }

@@ -1,8 +1,19 @@
-/** The starter's routes: the original pipeline's, and its status for the scheduler. */
-import { type DispatchRequest, dispatchRequest, type StarterStatus } from '@stadion/contracts';
+/**
+ * The starter's routes: the original pipeline's, and its status for the scheduler. A dispatch comes from our scheduler
+ * with a token, or from the one original scheduler that the settings name, which has none.
+ */
+import {
+  type DispatchRequest,
+  dispatchRequest,
+  type OriginalDispatchRequest,
+  originalDispatchRequest,
+  originalReceived,
+  type StarterStatus,
+} from '@stadion/contracts';
 import {
   credentialOf,
   type Gate,
+  type NamedPeer,
   parseWith,
   Refusal,
   type Route,
@@ -13,6 +24,8 @@ import {
 
 export interface StarterActions {
   accept(request: DispatchRequest): Promise<unknown>;
+  /** A run that the original scheduler wants. */
+  acceptOriginal(request: OriginalDispatchRequest): Promise<unknown>;
   status(): StarterStatus;
   /** What is wrong with this starter; undefined when nothing is. */
   problem(): string | undefined;
@@ -26,18 +39,23 @@ export function starterRoutes(actions: StarterActions): Route[] {
     {
       method: 'post',
       path: '/function/run-python',
-      permission: 'scheduler',
+      permission: 'dispatch',
       bodyLimit: largestDispatchBytes,
       refusals: 'text',
       bodyOptional: true,
       handler: async ({ subject, body, response }) => {
         if (body === undefined) throw new Refusal('bad_request', 'Bad Request. The body is not valid JSON.');
+        if (subject === originalSchedulerSubject) {
+          await actions.acceptOriginal(parseWith(originalDispatchRequest, body, 'Bad Request.'));
+          response.type('text/html').send(originalReceived);
+          return;
+        }
         const request = parseWith(dispatchRequest, body, 'Bad Request.');
         if (subject !== `attempt:${request.attempt_id}`) {
           throw new Refusal('forbidden', 'The token is for another attempt.', { field: 'attempt_id' });
         }
         await actions.accept(request);
-        response.type('text/html').send('Received');
+        response.type('text/html').send(originalReceived);
       },
     },
     {
@@ -70,16 +88,29 @@ function forGetAndPost(path: string, handler: (context: RouteContext) => void): 
   }));
 }
 
-/** A token of the scheduler's; its subject says what for. */
-export function schedulerGate(key: SigningKey): Gate {
+/** A token of the scheduler's; its subject says what for. Without a key there is no scheduler of ours. */
+export function schedulerGate(key: SigningKey | undefined): Gate {
   return (request) => {
     const token = credentialOf(request.headers.authorization);
-    if (token === undefined) {
+    if (token === undefined || !key) {
       throw new Refusal(
         'unauthenticated',
         'A token of the scheduler is needed: Authorization: Bearer <token>.',
       );
     }
     return verifyToken(key, token, 'starter');
+  };
+}
+
+/** What `dispatchGate` answers for the original scheduler; no token of ours names this subject. */
+const originalSchedulerSubject = 'original-scheduler';
+
+/** A token; or none at all, when the connection comes from the original scheduler. */
+export function dispatchGate(key: SigningKey | undefined, originalScheduler: NamedPeer | undefined): Gate {
+  const withToken = schedulerGate(key);
+  return async (request) => {
+    const hasNone = request.headers.authorization === undefined;
+    if (hasNone && (await originalScheduler?.isSender(request))) return originalSchedulerSubject;
+    return await withToken(request);
   };
 }

@@ -90,10 +90,7 @@ export class Outbox {
   #begin(attemptId: string, waiting: Waiting): void {
     const delivery = this.#deliver(attemptId, waiting)
       .catch((error: unknown) => {
-        this.options.logger.error(
-          { attempt: attemptId, err: error },
-          'a result could not be handled; trying again',
-        );
+        this.options.logger.error({ attemptId, err: error }, 'a result could not be handled; trying again');
         this.#postpone(waiting, undefined);
       })
       .finally(() => {
@@ -106,14 +103,14 @@ export class Outbox {
 
   async #deliver(attemptId: string, waiting: Waiting): Promise<void> {
     const { exchange, client } = this.options;
-    const logger = this.options.logger.child({ attempt: attemptId });
+    const logger = this.options.logger.child({ attemptId });
     const result = await exchange.readResult(attemptId);
     if (!result) {
       logger.error('a spooled result cannot be read; given up');
       await exchange.bury(attemptId);
       return this.#settle(attemptId, 'unreadable');
     }
-    const taskLogger = logger.child({ task: result.report.script_id });
+    const taskLogger = logger.child({ taskId: result.report.script_id });
     const delivery = await client.postResult(result, this.#stop.signal);
     switch (delivery.kind) {
       case 'delivered':

@@ -80,6 +80,7 @@ test('every field that Docker gets is this one', () => {
       DeviceCgroupRules: [],
       VolumesFrom: [],
       Links: [],
+      Dns: [],
       ExtraHosts: [],
       GroupAdd: [],
       PortBindings: {},
@@ -252,4 +253,18 @@ describe('the exchange directory as the engine sees it', () => {
 test("the script is never root: a root starter's scripts are 1000:1000, another's are its own user", () => {
   expect(runnerUser(0, 0)).toEqual({ uid: 1000, gid: 1000 });
   expect(runnerUser(1234, 1234)).toEqual({ uid: 1234, gid: 1234 });
+});
+
+test("name servers and names are the operator's, and nothing that a polluted prototype says", () => {
+  const chosen = { ...settings, dns: ['192.0.2.53'], extraHosts: ['files:192.0.2.1'] };
+  expect(containerOptions(spec, chosen).HostConfig).toMatchObject({
+    Dns: ['192.0.2.53'],
+    ExtraHosts: ['files:192.0.2.1'],
+  });
+  Object.assign(Object.prototype, { extraHosts: ['metadata:169.254.169.254'] });
+  try {
+    expect(containerOptions(spec, settings).HostConfig).toMatchObject({ ExtraHosts: [] });
+  } finally {
+    delete (Object.prototype as { extraHosts?: unknown }).extraHosts;
+  }
 });
