@@ -1,5 +1,5 @@
-// How jest finds and compiles the tests: three projects told apart by file name. `unit` needs nothing but
-// Node; `integration` needs MariaDB and/or Docker; `e2e` runs the built services. `npm test` (scripts/test.mjs)
+// How jest finds and compiles the tests: four projects told apart by file name. `unit` needs nothing but
+// Node; `integration` needs MariaDB and/or Docker; `e2e` runs the built services; `fresh-clone` runs `npm start`. `npm test` (scripts/test.mjs)
 // brings up what they need; docs are in CONTRIBUTING.md.
 
 const swc = [
@@ -29,6 +29,7 @@ const shared = {
   restoreMocks: true,
 };
 
+const freshCloneTests = '\\.fresh-clone\\.test\\.ts$';
 const integrationTests = '\\.integration\\.test\\.ts$';
 
 export default {
@@ -54,7 +55,14 @@ export default {
       ...shared,
       displayName: 'e2e',
       testMatch: ['<rootDir>/e2e/src/**/*.test.ts'],
+      testPathIgnorePatterns: ['/node_modules/', freshCloneTests],
       testTimeout: 120_000,
+    },
+    {
+      ...shared,
+      displayName: 'fresh-clone',
+      testMatch: ['<rootDir>/e2e/src/**/*.fresh-clone.test.ts'],
+      testTimeout: 300_000,
     },
   ],
 };

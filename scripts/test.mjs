@@ -28,12 +28,15 @@ await runSession(async (session) => {
   const folder = await makeRunFolder(session);
   const selected = projects.filter((project) => wanted.projects.includes(project.name));
   const environment = selected.some((project) => project.needsEnvironment)
-    ? await bringUpEnvironment(session, folder)
+    ? await bringUpEnvironment(session, folder, {
+        compose: selected.some((project) => project.name === 'e2e'),
+      })
     : { place: thisMachine, env: {} };
 
   const outcomes = [];
   for (const project of selected) {
-    outcomes.push(await runJestProject(session, project, { ...environment, folder, args: wanted.jestArgs }));
+    const where = project.needsEnvironment ? environment : { place: thisMachine, env: {} };
+    outcomes.push(await runJestProject(session, project, { ...where, folder, args: wanted.jestArgs }));
   }
   const total = addUp(outcomes);
   // Last, so that the closing line really is the last one.

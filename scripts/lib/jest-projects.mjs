@@ -12,6 +12,8 @@ export const projects = /** @type {const} */ ([
   { name: 'integration', needsEnvironment: true, jestArgs: [] },
   // One scenario at a time: they start services, and look at the whole machine.
   { name: 'e2e', needsEnvironment: true, jestArgs: ['--runInBand'] },
+  // What a newcomer types, on the machine as it is: installing needs the npm registry.
+  { name: 'fresh-clone', needsEnvironment: false, jestArgs: ['--runInBand'] },
 ]);
 
 const EXIT_GRACE_MS = 20_000;

@@ -120,6 +120,15 @@ function writeStamp(name, value) {
 }
 
 /**
+ * Under `npx -p node@24 npm start`, npx tells its children which package it was asked for; an npx of ours would take
+ * that for its own wish.
+ * @param {NodeJS.ProcessEnv} env
+ */
+function withoutNpxWishes({ npm_config_package: _package, npm_config_call: _call, ...rest }) {
+  return rest;
+}
+
+/**
  * Runs a command in the repository's root and keeps its output by lines.
  * @param {string} command
  * @param {string[]} args
@@ -130,7 +139,7 @@ function runShowing(command, args, { signal, env = {}, show = () => {} }) {
   return new Promise((done, fail) => {
     const child = spawn(command, args, {
       cwd: repoRoot,
-      env: { ...process.env, ...env },
+      env: { ...withoutNpxWishes(process.env), ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true, // a process group, so that giving up ends npx's children too
     });

@@ -16,6 +16,10 @@ beforeAll(async () => {
   clone = join(folder, 'stadion');
   await promisify(execFile)('git', ['clone', '--quiet', process.cwd(), clone]);
 });
+const unended = new Set<() => void>();
+afterEach(() => {
+  for (const kill of unended) kill();
+});
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 interface Ended {
@@ -44,7 +48,14 @@ function start(args: string[], options: { env?: Record<string, string>; node?: s
   let output = '';
   child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (output += chunk.toString()));
-  const ended = new Promise<Ended>((resolve) => child.once('close', (code) => resolve({ code, output })));
+  const kill = () => process.kill(-child.pid!, 'SIGKILL');
+  unended.add(kill);
+  const ended = new Promise<Ended>((resolve) =>
+    child.once('close', (code) => {
+      unended.delete(kill);
+      resolve({ code, output });
+    }),
+  );
   return {
     ended,
     output: () => output,
@@ -89,7 +100,7 @@ it('serves until Ctrl-C, and the calls it prints work as they stand', async () =
     },
     { timeoutMs: 60_000 },
   );
-  const [submit, read] = serving.output().match(/^ {2}curl .*(?:\\\n.*)?$/gm)!;
+  const [submit, read] = serving.output().match(/^ {2}curl (?:.*\\\n)*.*$/gm)!;
   const run = async (command: string) =>
     (await promisify(execFile)('sh', ['-c', command], { cwd: clone })).stdout;
   const { script_id: id } = JSON.parse(await run(submit!)) as { script_id: number };
