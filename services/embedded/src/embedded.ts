@@ -6,7 +6,14 @@ import { createServer } from 'node:net';
 import express from 'express';
 import { createScheduler, openSqlite } from '@stadion/scheduler';
 import { codeOf, createRegistry, Lifecycle, listen, type Logger } from '@stadion/service-kit';
-import { createExecutor, createStarter, readStarterId, type Surroundings } from '@stadion/starter';
+import {
+  createExecutor,
+  createStarter,
+  type Language,
+  readProfiles,
+  readStarterId,
+  type Surroundings,
+} from '@stadion/starter';
 import { chooseExecutor, type ExecutorChoice } from './choose-executor.js';
 import { starterSettingsOf, type EmbeddedSettings } from './config.js';
 import { readOrMakeSecret, type DataDir } from './data-dir.js';
@@ -30,6 +37,8 @@ export interface EmbeddedParts {
   examplesDir: string;
   /** Nobody asked for this port in particular: a free one does as well when it is taken. */
   anyPortWillDo: boolean;
+  /** Of the script at hand: it shall run at once. */
+  language: Language;
   surroundings: Omit<Surroundings, 'starterId'>;
 }
 
@@ -55,7 +64,7 @@ export async function startEmbedded(settings: EmbeddedSettings, parts: EmbeddedP
     const scheduler = createScheduler(
       { ...settings, authToken, hostUrl, starterUrls: [] },
       {
-        store: openSqlite({ file: dataDir.database }),
+        store: openSqlite({ file: dataDir.database, timeZone: settings.timeZone }),
         logger: logger.child({ part: 'scheduler' }),
         registry: createRegistry('scheduler'),
       },
@@ -79,14 +88,14 @@ export async function startEmbedded(settings: EmbeddedSettings, parts: EmbeddedP
       ],
     };
     const surroundings = { ...parts.surroundings, starterId: await readStarterId(dataDir.exchange) };
+    const profiles = await readProfiles(starterSettingsOf(settings, { ...place, executor: 'docker' }));
     const make = (executor: 'docker' | 'process') =>
-      createExecutor(starterSettingsOf(settings, { ...place, executor }), surroundings);
-    const choice = await chooseExecutor(settings.executor, {
-      docker: () => make('docker'),
-      process: () => make('process'),
-    });
+      createExecutor(starterSettingsOf(settings, { ...place, executor }), profiles, surroundings);
+    const candidates = { docker: () => make('docker'), process: () => make('process') };
+    const choice = await chooseExecutor(settings.executor, candidates, parts.language);
     const starter = createStarter(starterSettingsOf(settings, { ...place, executor: choice.executor.name }), {
       executor: choice.executor,
+      profiles,
       logger: logger.child({ part: 'starter' }),
       registry: createRegistry('starter', { withProcess: false }),
     });

@@ -84,6 +84,35 @@ describe('the story of an attempt', () => {
     }
   });
 
+  test('JavaScript runs with the limits and the name that its profile says', async () => {
+    const profiles = join(stage.dir, 'profiles.json');
+    await writeFile(profiles, '{"node": {"memory": "300m", "time_limit": 7}}');
+    const executor = holding();
+    const { url } = await stage.start({ executor, env: { STADION_PROFILES: profiles } });
+    const dispatch = stage.scheduler.dispatchOf(script('let a;'), { script_name: 'report.mjs' });
+    await stage.scheduler.dispatch(url, dispatch);
+    const { spec } = await sandboxOf(executor, dispatch.attempt_id);
+    expect(spec).toMatchObject({
+      profile: 'node',
+      scriptFile: 'index.mjs',
+      timeLimitS: 7,
+      limits: { memoryBytes: 300 * 1024 ** 2, pids: 128 },
+    });
+    expect((await readdir(spec.scriptsDir)).sort()).toEqual(['index.mjs', 'input']);
+  });
+
+  test('an unknown profile ends the run with a sentence that names the known ones', async () => {
+    const { url, executor } = await stage.start();
+    const dispatch = stage.scheduler.dispatchOf(script(), { profile: 'ruby' });
+    await stage.scheduler.dispatch(url, dispatch);
+    expect(await stage.scheduler.resultOf(dispatch.attempt_id)).toMatchObject({
+      success: false,
+      return_code: -1,
+      output: 'There is no runner profile "ruby"; known are node, python.',
+    });
+    expect(executor.started).toEqual([]);
+  });
+
   test('R1: a script that ran out of memory is reported, and the starter goes on', async () => {
     const executor = new StandInExecutor();
     executor.script = (sandbox) => {

@@ -78,13 +78,19 @@ export async function readProfiles(settings: StarterSettings): Promise<Profiles>
   if (!settings.profilesFile) return new Profiles(builtInProfiles(settings));
   let content: unknown;
   try {
-    content = JSON.parse(await readFile(settings.profilesFile, 'utf8'));
+    content = JSON.parse(await readFile(settings.profilesFile, 'utf8'), refuseProto);
   } catch (error) {
     throw new SettingsError([
       `STADION_PROFILES: ${settings.profilesFile} cannot be read: ${messageOf(error)}`,
     ]);
   }
   return profilesFrom(settings, content);
+}
+
+/** The schema would pass over it, and what a file says must not be passed over. */
+function refuseProto(key: string, value: unknown): unknown {
+  if (key === '__proto__') throw new Error('"__proto__" is the name of nothing');
+  return value;
 }
 
 /** Like `readProfiles`, from what the file says. */

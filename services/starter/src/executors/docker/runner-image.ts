@@ -30,8 +30,9 @@ export function imageProblem(
 ): SandboxStartError | undefined {
   if (!found) return new SandboxStartError('image_missing', imageMissing(profile));
   const imageLabels = found.Config?.Labels;
+  // Empty is how an image takes back the label of the one it is made from.
   const spoken =
-    imageLabels && Object.hasOwn(imageLabels, labels.protocol) ? imageLabels[labels.protocol] : undefined;
+    (imageLabels && Object.hasOwn(imageLabels, labels.protocol) && imageLabels[labels.protocol]) || undefined;
   const { image, protocol } = profile;
   if (protocol === 'original') {
     if (spoken === undefined) return undefined;
