@@ -268,3 +268,27 @@ test("name servers and names are the operator's, and nothing that a polluted pro
     delete (Object.prototype as { extraHosts?: unknown }).extraHosts;
   }
 });
+
+test('an image of the original pipeline is told what to run by its configuration; everything else is as for ours', () => {
+  const { Cmd, Env, OpenStdin, StdinOnce, AttachStdin, ...original } = containerOptions(spec, {
+    ...settings,
+    protocol: 'original',
+  });
+  expect({ Cmd, Env, OpenStdin, StdinOnce, AttachStdin }).toEqual({
+    Cmd: ['run'],
+    Env: ['api_token=a secret'],
+    OpenStdin: false,
+    StdinOnce: false,
+    AttachStdin: false,
+  });
+  expect(containerOptions(spec, settings)).toMatchObject(original);
+});
+
+test.each([{ 'a=b': 'c' }, { '': 'c' }, { 'a\0': 'c' }, { a: 'b\0' }])(
+  'an image of the original pipeline gets no environment that Docker would read otherwise: %j',
+  (env) => {
+    expect(() => containerOptions({ ...spec, env }, { ...settings, protocol: 'original' })).toThrow(
+      TypeError,
+    );
+  },
+);

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { eventually } from '@stadion/testkit';
 import Docker from 'dockerode';
 import type { Sandbox, SandboxExit, SandboxProfile, SandboxSpec } from '../executor.js';
-import { defaultScriptFile, type Language, type ScriptFile } from '../../script-file.js';
+import { defaultScriptFile, type Language, languageOf, type ScriptFile } from '../../script-file.js';
 import { conformanceLimits, describeExecutor, type ExecutorHarness } from '../executor-conformance.js';
 import { labels, ownNetwork, runnerUser } from './container-options.js';
 import { DockerExecutor, type DockerExecutorSettings } from './docker-executor.js';
@@ -172,6 +172,68 @@ print([l.split()[3] for l in open('/proc/mounts') if l.split()[1] == '/tmp'][0])
     const [ran, full, mounted] = told.stdout.trim().split('\n');
     expect([ran, full]).toEqual(['ran', 'ENOSPC']);
     expect(mounted).toMatch(/^rw,nosuid,nodev,relatime,size=16384k/);
+  });
+
+  test("a script's local time is that of its TZ, in summer and in winter", async () => {
+    const tokyoAndBerlin = async (source: string, scriptFile: ScriptFile, by: DockerExecutor) => {
+      const hours = [];
+      for (const TZ of ['Asia/Tokyo', 'Europe/Berlin']) {
+        const scriptsDir = await makeScriptsDir(source, '', scriptFile);
+        const profile = languageOf(scriptFile);
+        const { told } = await run('', { env: { TZ }, scriptsDir, scriptFile, profile }, by);
+        hours.push(told.stdout);
+      }
+      return hours;
+    };
+    const inPython = `
+import datetime as d, time
+print(*(d.datetime(2026, month, 1, 12, tzinfo=d.timezone.utc).astimezone().isoformat()[11:] for month in (1, 7)))
+assert d.datetime.now().astimezone().utcoffset().total_seconds() == time.localtime().tm_gmtoff`;
+    expect(await tokyoAndBerlin(inPython, 'index.py', executor)).toEqual([
+      '21:00:00+09:00 21:00:00+09:00\n',
+      '13:00:00+01:00 14:00:00+02:00\n',
+    ]);
+    const node = makeExecutor({ image: nodeRunnerImage }, 'node');
+    try {
+      const inNode = `console.log(...[0, 6].map((month) => new Date(Date.UTC(2026, month, 1, 12)).getHours()));`;
+      expect(await tokyoAndBerlin(inNode, 'index.mjs', node)).toEqual(['21 21\n', '13 14\n']);
+    } finally {
+      await Promise.all(open.splice(0).map((sandbox) => sandbox.remove()));
+      await node.close();
+    }
+  }, 30_000);
+
+  test('JavaScript: CommonJS runs too, and daemons that it leaves are gone with it', async () => {
+    const node = makeExecutor({ image: nodeRunnerImage }, 'node');
+    try {
+      const source = `
+const { spawn } = require('node:child_process');
+const { existsSync } = require('node:fs');
+const beat = 'const fs = require("fs"); setInterval(() => fs.appendFileSync("/scripts/beat", "."), 20)';
+spawn(process.execPath, ['-e', beat], { detached: true, stdio: 'inherit' }).unref();
+const look = setInterval(() => { if (existsSync('beat')) { clearInterval(look); console.log(require.main === module, __filename); } }, 10);
+`;
+      const scriptsDir = await makeScriptsDir(source, '', 'index.js');
+      const { exit, told } = await run('', { scriptsDir, scriptFile: 'index.js', profile: 'node' }, node);
+      expect(exit).toMatchObject({ cause: 'exit', exitCode: 0 });
+      expect(told).toEqual({ stdout: 'true /scripts/index.js\n', stderr: '' });
+    } finally {
+      await Promise.all(open.splice(0).map((sandbox) => sandbox.remove()));
+      await node.close();
+    }
+  });
+
+  test('R12: JavaScript that starts too many processes is told so', async () => {
+    const node = makeExecutor({ image: nodeRunnerImage }, 'node');
+    try {
+      const source = `import { spawn } from 'node:child_process';\nfor (let n = 0; n < 500; n += 1) spawn('sleep', ['20'], { stdio: 'ignore' });`;
+      const scriptsDir = await makeScriptsDir(source, '', 'index.mjs');
+      const { exit } = await run('', { scriptsDir, scriptFile: 'index.mjs', profile: 'node' }, node);
+      expect(exit).toMatchObject({ cause: 'pids_limit', detail: expect.stringContaining('limit 64') });
+    } finally {
+      await Promise.all(open.splice(0).map((sandbox) => sandbox.remove()));
+      await node.close();
+    }
   });
 
   test('R1: a script out of memory is told so by name, with 137 and what it printed before', async () => {
