@@ -27,7 +27,7 @@ export interface TrioOptions {
 export class Trio {
   private constructor(
     private readonly folder: string,
-    private readonly database: TestMariaDb,
+    readonly database: TestMariaDb,
     readonly databaseLink: Link,
     readonly host: FakeHostApp,
     readonly scheduler: Service,
@@ -161,6 +161,19 @@ export class Service {
 
   async log(): Promise<string> {
     return await readFile(this.logFile, 'utf8').catch(() => '');
+  }
+
+  /** Runs one of the service's other entry points to its end, with the same settings. */
+  async command(entry: string): Promise<{ code: number | null; output: string }> {
+    const child = spawn(process.execPath, [`services/${this.name}/dist/${entry}.js`], {
+      cwd: repositoryDir,
+      env: { ...inherited(), ...this.environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (text) => (output += String(text)));
+    const code = await new Promise<number | null>((resolve) => child.once('close', resolve));
+    return { code, output };
   }
 
   /** kill −9. */

@@ -67,7 +67,8 @@ export const sharedSettings = {
     aliases: ['TIME_ZONE'],
     refuse: (value) =>
       isTimeZone(value) ? undefined : 'must be a name from the time zone database, like Europe/Berlin',
-    meaning: 'Time zone of scripts (their TZ variable) and of times that the host application reads.',
+    meaning:
+      'Time zone of scripts (their TZ variable), of times that the host application reads, and of the days and months that runs are counted by.',
     defaultText: 'UTC',
   },
 } as const satisfies SettingsTable;

@@ -11,6 +11,8 @@ export interface TestMariaDb {
   user: string;
   password: string;
   database: string;
+  /** Changes something behind a store's back. */
+  execute(sql: string): Promise<void>;
   drop(): Promise<void>;
 }
 
@@ -31,8 +33,8 @@ export async function freshMariaDb(): Promise<TestMariaDb> {
     password: decodeURIComponent(password),
   };
   const database = `stadion_test_${process.pid}_${randomBytes(6).toString('hex')}`;
-  const run = async (sql: string) => {
-    const connection = await createConnection(server);
+  const run = async (sql: string, where: { database?: string } = {}) => {
+    const connection = await createConnection({ ...server, ...where });
     try {
       await connection.query(sql);
     } finally {
@@ -41,7 +43,12 @@ export async function freshMariaDb(): Promise<TestMariaDb> {
   };
   // Not our own collation, so that a table which forgets to name one is noticed.
   await run(`CREATE DATABASE ${database} CHARACTER SET latin1`);
-  return { ...server, database, drop: () => run(`DROP DATABASE IF EXISTS ${database}`) };
+  return {
+    ...server,
+    database,
+    execute: (sql) => run(sql, { database }),
+    drop: () => run(`DROP DATABASE IF EXISTS ${database}`),
+  };
 }
 
 export interface TestSqlite {

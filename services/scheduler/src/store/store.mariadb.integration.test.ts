@@ -10,7 +10,10 @@ import { selectRunsOfScript } from './history.js';
 import { describeHistoryContract } from './history-contract.js';
 import { describeStoreContract, type StoreHarness } from './store-contract.js';
 
-const settingsOf = ({ drop: _, ...server }: TestMariaDb): MariaDbSettings => ({ ...server, pool: 10 });
+const settingsOf = ({ drop: _drop, execute: _execute, ...server }: TestMariaDb): MariaDbSettings => ({
+  ...server,
+  pool: 10,
+});
 const task = { owner: 'alice', orgId: null, baseUuid: 'b', scriptName: 's', trigger: 'manualy' };
 const live = { limit: 100, liveWithinMs: 60_000 };
 const status = {
