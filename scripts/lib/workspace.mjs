@@ -124,8 +124,9 @@ function writeStamp(name, value) {
  * that for its own wish.
  * @param {NodeJS.ProcessEnv} env
  */
-function withoutNpxWishes({ npm_config_package: _package, npm_config_call: _call, ...rest }) {
-  return rest;
+function withoutNpxWishes(env) {
+  const wishes = ['npm_config_package', 'npm_config_call'];
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !wishes.includes(name)));
 }
 
 /**
