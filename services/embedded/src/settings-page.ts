@@ -1,6 +1,6 @@
 /** The text of `docs/settings.md`, from the tables that the services read their settings by. */
 import { describeSettings, type SettingsTable } from '@stadion/service-kit';
-import { schedulerTable } from '@stadion/scheduler';
+import { historyImportTable, schedulerTable } from '@stadion/scheduler';
 import { starterSettings } from '@stadion/starter';
 import { embeddedTable } from './config.js';
 
@@ -28,6 +28,12 @@ ${describeSettings(starterSettings)}
 ${describeSettings(onlyDifferent())}
 
 As above: ${sameNames()}.
+
+## History import
+
+\`npm run import-history\` (see [migrating.md](migrating.md)) reads the scheduler's settings, and these:
+
+${describeSettings(historyImportTable)}
 `;
 }
 

@@ -1,6 +1,6 @@
 /** Opens a store on either database. The only place that knows how they are connected to. */
 import knexPackage, { type Knex } from 'knex';
-import { databaseOn } from './database.js';
+import { databaseOn, type Database } from './database.js';
 import { mariaDbDialect, sqliteDialect, type Clock } from './dialect.js';
 import { createKnexStore } from './knex-store.js';
 import { MariaDbClient } from './mariadb-client.js';
@@ -44,9 +44,7 @@ export interface SqliteSettings extends StoreOptions {
 
 /** Connects lazily: with the database away this succeeds, and the first use throws `StoreUnavailableError`. */
 export function openMariaDb(settings: MariaDbSettings): Store {
-  const connection = knex(mariaDbConfig(settings));
-  const dialect = mariaDbDialect(connection, settings.now);
-  return createKnexStore(databaseOn(connection, dialect, settings.timeZone), async () => {
+  return createKnexStore(openMariaDbDatabase(settings), async () => {
     // Its own connections: changing a large table takes longer than any request may.
     const patient = knex(mariaDbConfig({ ...settings, pool: 2, patient: true }));
     try {
@@ -55,6 +53,12 @@ export function openMariaDb(settings: MariaDbSettings): Store {
       await patient.destroy();
     }
   });
+}
+
+/** The database under a store, for a command that does what no store does. */
+export function openMariaDbDatabase(settings: MariaDbSettings): Database {
+  const connection = knex(mariaDbConfig(settings));
+  return databaseOn(connection, mariaDbDialect(connection, settings.now), settings.timeZone);
 }
 
 function mariaDbConfig(settings: MariaDbSettings): Knex.Config {

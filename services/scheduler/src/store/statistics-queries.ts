@@ -29,6 +29,8 @@ export async function monthlyTotals({ read }: Database, query: MonthlyQuery): Pr
   const order = query.orderBy === 'count' ? 'charged_count' : 'total_run_time_us';
   const groups = (knex: Knex) => {
     const rows = knex('run_statistics').whereBetween('day', daysOf(query.month));
+    // Imported counts belong to one of the three alone, see `history-import-target.ts`.
+    if (query.by !== 'org') void rows.whereNot({ [key]: '' });
     if (query.by === 'org') void rows.whereNot({ org_id: -1 });
     if (query.by === 'user') {
       // An organisation's members are its own; a group's runs are nobody's.
@@ -55,7 +57,10 @@ const totalKey = { base: 'base_uuid', day: 'day' } as const;
 export async function runTotals({ read }: Database, query: RunTotalsQuery): Promise<Listed<RunTotal>> {
   const key = totalKey[query.by];
   const groups = (knex: Knex) => {
-    const rows = knex('run_statistics').where({ org_id: query.orgId ?? -1 });
+    const rows = knex('run_statistics')
+      .where({ org_id: query.orgId ?? -1 })
+      .whereNot({ owner: '' })
+      .whereNot({ base_uuid: '' });
     if (query.baseUuid !== undefined) void rows.whereIn('base_uuid', formsOfBase(query.baseUuid));
     if (query.fromDay !== undefined) void rows.where('day', '>=', query.fromDay);
     if (query.toDay !== undefined) void rows.where('day', '<=', query.toDay);
@@ -153,7 +158,7 @@ const selectDifferences = `
   FROM (
     SELECT day, org_id, owner, base_uuid,
       ${statisticsColumns.map((column) => `${column} AS counted_${column}, 0 AS recounted_${column}`).join(',\n      ')}
-    FROM run_statistics WHERE day >= ?
+    FROM run_statistics WHERE day >= ? AND owner <> '' AND base_uuid <> ''
     UNION ALL
     SELECT counted_on, COALESCE(org_id, -1), owner, base_uuid,
       0, 1,
