@@ -57,6 +57,23 @@ describe('GET /tasks/<uuid>/<script_name>/logs/', () => {
     expect(idsOf(await logs('?per_page=1000000'))).toHaveLength(100);
   });
 
+  it('sends a hundred outputs that together are longer than a string can be', async () => {
+    // Six bytes each as JSON; the longest string of V8 has 512 MiB.
+    const output = '\u0001'.repeat(1_000_000);
+    for (let index = 0; index < 100; index += 1) await scheduler.finished({}, { output });
+    const answer = await fetch(`${scheduler.url}/tasks/${base}/hello.py/logs/?per_page=100`, {
+      headers: { Authorization: `Token ${authToken}` },
+    });
+    let bytes = 0;
+    let end = Buffer.alloc(0);
+    for await (const chunk of answer.body as unknown as AsyncIterable<Uint8Array>) {
+      bytes += chunk.length;
+      end = Buffer.concat([end, chunk.subarray(-20)]).subarray(-20);
+    }
+    expect(bytes).toBeGreaterThan(600_000_000);
+    expect(end.toString()).toMatch(/"success":true\}\]\}\n$/);
+  }, 60_000);
+
   it.each([
     ['?org_by=name', 'order_by invalid.'],
     ['?org_by=--id', 'order_by invalid.'],

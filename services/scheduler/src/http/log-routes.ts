@@ -4,13 +4,13 @@ import type { Route } from '@stadion/service-kit';
 import type { Request } from 'express';
 import { isSameBase, type Listed, type Page, type ScriptRuns } from '../tasks/run-history.js';
 import type { TaskRecord } from '../tasks/task.js';
-import { hostTime, sendHostJson } from './host-format.js';
+import { hostTime, sendHostJson, streamHostJson } from './host-format.js';
 import { HostQuery, plainWording } from './host-query.js';
 import { hostRunOf } from './host-run.js';
 
 export interface LogActions {
   findTask(taskId: number): Promise<TaskRecord | undefined>;
-  listRunsOfScript(script: ScriptRuns, page: Page): Promise<Listed<TaskRecord>>;
+  listRunsOfScript(script: ScriptRuns, page: Page): Promise<Listed<number>>;
 }
 
 /** Each entry carries its whole output, up to a million characters. */
@@ -18,6 +18,15 @@ const perPage = { usual: 20, most: 100 };
 
 export function logRoutes(actions: LogActions, options: { timeZone: string }): Route[] {
   const formatTime = hostTime(options.timeZone);
+
+  /** One at a time; one that was deleted meanwhile is left out. */
+  async function* logsOf(ids: readonly number[]): AsyncGenerator<TaskLogsResponse['task_logs'][number]> {
+    for (const id of ids) {
+      const task = await actions.findTask(id);
+      if (task) yield hostRunOf(task, formatTime);
+    }
+  }
+
   return [
     {
       method: 'get',
@@ -29,10 +38,7 @@ export function logRoutes(actions: LogActions, options: { timeZone: string }): R
         const page = query.page(perPage);
         const newestFirst = isNewestFirst(query);
         const { count, items } = await actions.listRunsOfScript({ ...scriptOf(request), newestFirst }, page);
-        sendHostJson(response, {
-          count,
-          task_logs: items.map((task) => hostRunOf(task, formatTime)),
-        } satisfies TaskLogsResponse);
+        await streamHostJson(response, { count }, 'task_logs', logsOf(items));
       },
     },
     {

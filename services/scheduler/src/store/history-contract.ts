@@ -108,17 +108,14 @@ export function describeHistoryContract(
       const log = (part: Partial<Parameters<Store['listRunsOfScript']>[0]> = {}, page = firstPage) =>
         store.listRunsOfScript({ baseUuid: base, scriptName: 'hello.py', newestFirst: true, ...part }, page);
 
-      test('holds its runs, whole and in order, and no others', async () => {
+      test('holds its runs in order, and no others', async () => {
         const first = await finished();
         const second = await store.submitTask(aTask({ context: { a: 1 } }));
         await store.submitTask(aTask({ scriptName: 'Hello.py' }));
         await store.submitTask(aTask({ scriptName: 'hello.py ' }));
         await store.submitTask(aTask({ baseUuid: 'another' }));
-        const { count, items } = await log();
-        expect(count).toBe(2);
-        expect(items).toEqual([await store.getTask(second), await store.getTask(first)]);
-        expect(items[1]?.output).toBe('hello\n');
-        expect((await log({ newestFirst: false })).items.map((task) => task.id)).toEqual([first, second]);
+        expect(await log()).toEqual({ count: 2, items: [second, first] });
+        expect(await log({ newestFirst: false })).toEqual({ count: 2, items: [first, second] });
       });
 
       test('finds a base whichever way its UUID is written, each run once', async () => {
@@ -126,7 +123,7 @@ export function describeHistoryContract(
         for (const baseUuid of [base, bareBase, base]) ids.push(await store.submitTask(aTask({ baseUuid })));
         for (const baseUuid of [base, bareBase, base.toUpperCase()]) {
           const { count, items } = await log({ baseUuid });
-          expect([count, items.map((task) => task.id)]).toEqual([3, [...ids].reverse()]);
+          expect([count, items]).toEqual([3, [...ids].reverse()]);
         }
       });
 
@@ -139,7 +136,7 @@ export function describeHistoryContract(
         for (const offset of [0, 3, 6, 9]) {
           const { count, items } = await log({}, { offset, limit: 3 });
           expect(count).toBe(7);
-          pages.push(...items.map((task) => task.id));
+          pages.push(...items);
         }
         expect(pages).toEqual([...ids].reverse());
         expect(await log({}, { offset: 0, limit: 0 })).toEqual({ count: 7, items: [] });
@@ -150,7 +147,7 @@ export function describeHistoryContract(
         for (const scriptName of ['', `'; DROP TABLE tasks; --`, 'a/b.py', '🏟.py', 'nul\0.py']) {
           const id = scriptName === '' ? undefined : await store.submitTask(aTask({ scriptName }));
           const { items } = await log({ scriptName });
-          expect(items.map((task) => task.id)).toEqual(id === undefined ? [] : [id]);
+          expect(items).toEqual(id === undefined ? [] : [id]);
         }
       });
     });

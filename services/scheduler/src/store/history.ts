@@ -8,30 +8,21 @@ import {
   type RunSummary,
   type ScriptRuns,
 } from '../tasks/run-history.js';
-import type { TaskRecord } from '../tasks/task.js';
 import type { Database } from './database.js';
 import { toDatabaseTime } from './dialect.js';
-import { summaryOf, taskOf, type SummaryRow, type TaskRow } from './tasks.js';
+import { summaryOf, type SummaryRow } from './tasks.js';
 
 export async function listRunsOfScript(
   { read, dialect }: Database,
   script: ScriptRuns,
   page: Page,
-): Promise<Listed<TaskRecord>> {
+): Promise<Listed<number>> {
   const forms = formsOfBase(script.baseUuid);
   const count = await read((knex) => countOf(runsOfScript(knex, forms, script.scriptName)));
   if (page.limit === 0 || page.offset >= count) return { count, items: [] };
   const { sql, values } = selectRunsOfScript(forms, script, page);
-  const ids = dialect.rows<{ id: number }>(await read((knex) => knex.raw(sql, values))).map((row) => row.id);
-  const rows = await read(
-    (knex) =>
-      knex('tasks')
-        .leftJoin('task_outputs', 'task_outputs.task_id', 'tasks.id')
-        .whereIn('tasks.id', ids)
-        .orderBy('tasks.id', script.newestFirst ? 'desc' : 'asc')
-        .select('tasks.*', 'task_outputs.output') as Promise<TaskRow[]>,
-  );
-  return { count, items: rows.map(taskOf) };
+  const rows = dialect.rows<{ id: number }>(await read((knex) => knex.raw(sql, values)));
+  return { count, items: rows.map((row) => row.id) };
 }
 
 function runsOfScript(knex: Knex, forms: readonly string[], scriptName: string) {

@@ -64,8 +64,8 @@ export interface Store {
 
   /** Today in the operator's time zone, by the database's clock. */
   today(): Promise<string>;
-  /** Both ways of writing the base's UUID count as the same. */
-  listRunsOfScript(script: ScriptRuns, page: Page): Promise<Listed<TaskRecord>>;
+  /** Their ids: whole runs are too long to be read by the hundred. Both ways of writing the base's UUID are the same. */
+  listRunsOfScript(script: ScriptRuns, page: Page): Promise<Listed<number>>;
   /** Those recorded last come first. */
   listRuns(filter: RunFilter, page: Page): Promise<Listed<RunSummary>>;
   countChargedRuns(payer: Payer, month: string): Promise<number>;

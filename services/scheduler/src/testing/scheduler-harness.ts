@@ -20,6 +20,7 @@ export const aRun = {
 export interface SchedulerHarness {
   store: Store;
   host: FakeHostApp;
+  url: string;
   /** What the scheduler takes for the present. */
   now: Date;
   get(path: string, headers?: Record<string, string>): request.Test;
@@ -59,6 +60,7 @@ export async function startSchedulerHarness({ timeZone = 'UTC' } = {}): Promise<
   const harness: SchedulerHarness = {
     store,
     host,
+    url: '',
     now: new Date('2026-11-21T12:00:00Z'),
     get: (path, headers = auth) => request(scheduler.app).get(path).set(headers),
     submit: (part = {}) =>
@@ -103,6 +105,7 @@ export async function startSchedulerHarness({ timeZone = 'UTC' } = {}): Promise<
       await host.close();
     },
   };
-  await scheduler.start({ host: '127.0.0.1', port: 0 });
+  const { port } = await scheduler.start({ host: '127.0.0.1', port: 0 });
+  harness.url = `http://127.0.0.1:${port}`;
   return harness;
 }
