@@ -1,1 +1,2 @@
+export { composeEnvExample } from './compose-env.js';
 export { settingsPage } from './settings-page.js';
