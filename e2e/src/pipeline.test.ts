@@ -57,6 +57,22 @@ print(repr(data))
     expect((await trio.run(library)).output).toBe('None\n');
   });
 
+  it('runs JavaScript, which the name of the script tells, with all that Python gets', async () => {
+    const source = `import { readFileSync } from 'node:fs';
+const context = JSON.parse(readFileSync(0, 'utf8'));
+console.log('Hello', context.row.Name, process.env.api_token, process.cwd());
+console.log(new Date(Date.UTC(2026, 0, 1)).getHours());
+process.exitCode = 5;
+`;
+    const request = { script_name: 'greet.mjs', context_data: { row: { Name: 'ü' } } };
+    expect(await trio.run(source, request)).toMatchObject({
+      script_name: 'greet.mjs',
+      success: false,
+      return_code: 5,
+      output: 'Hello ü temporary-token /scripts\n9\n',
+    });
+  });
+
   it('reports the exit code of a script that fails, and what it printed before', async () => {
     const run = await trio.run(`print('before')\nraise SystemExit(3)`);
     expect(run).toMatchObject({ success: false, return_code: 3, output: 'before\n' });

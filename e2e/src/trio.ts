@@ -63,7 +63,11 @@ export class Trio {
       PYTHON_TRANSFER_DIRECTORY: join(folder, 'exchange'),
       SEATABLE_SERVER_URL: host.url,
       ...(options.executor === 'docker'
-        ? { PYTHON_RUNNER_IMAGE: required('STADION_TEST_RUNNER_IMAGE') }
+        ? {
+            PYTHON_RUNNER_IMAGE: required('STADION_TEST_RUNNER_IMAGE'),
+            STADION_NODE_RUNNER_IMAGE:
+              process.env['STADION_TEST_NODE_RUNNER_IMAGE'] ?? 'stadion/runner-node:test',
+          }
         : {}),
       ...options.starter,
     });

@@ -48,7 +48,7 @@ export async function runOneScript(place = usual) {
   }
 
   const before = limitCounters(place.cgroupDir);
-  const script = start(order.env, place.scriptsDir);
+  const script = start(order.env, place);
   let endedBy = 'itself';
   const end = (why) => {
     if (endedBy === 'itself') endedBy = why;
@@ -117,7 +117,7 @@ function understand(line) {
 }
 
 /** `ended` resolves to the exit code, 128 and the signal's number when one ended it. */
-function start(env, scriptsDir) {
+function start(env, { scriptsDir, cgroupDir }) {
   const failed = (error) => {
     writeSync(2, `The script could not be started: ${error.code ?? error.name}\n`);
     return { pid: undefined, ended: Promise.resolve(126) };
@@ -126,7 +126,7 @@ function start(env, scriptsDir) {
   try {
     stdin = openInput(scriptsDir);
     // A session of its own, and the signals as for any program, which `spawn` sees to.
-    const child = spawn(process.execPath, [scriptIn(scriptsDir)], {
+    const child = spawn(process.execPath, [...heapOption(cgroupDir), scriptIn(scriptsDir)], {
       argv0: 'node',
       cwd: scriptsDir,
       env,
@@ -144,6 +144,20 @@ function start(env, scriptsDir) {
   } finally {
     if (stdin !== undefined) closeSync(stdin);
   }
+}
+
+/** Left to itself, Node would let its heap have half of the container's memory. The rest is for what lies outside of it. */
+function heapOption(cgroupDir) {
+  for (const name of ['memory.max', 'memory/memory.limit_in_bytes']) {
+    try {
+      const limit = Number(readFileSync(join(cgroupDir, name), 'utf8'));
+      // Version 1 says a number beyond all memory when there is no limit, version 2 a word.
+      if (limit < 2 ** 50) return [`--max-old-space-size=${Math.floor((limit * 0.8) / 1024 ** 2)}`];
+    } catch {
+      // The other layout, or none.
+    }
+  }
+  return [];
 }
 
 function openInput(scriptsDir) {

@@ -171,6 +171,16 @@ test('what the cgroup counted since the start is told, of version 2 and of versi
   }
 });
 
+test("its heap may take four fifths of the container's memory", async () => {
+  writeFileSync(join(cgroupDir, 'memory.max'), `${1024 ** 3}\n`);
+  const source = `import v8 from 'node:v8'; console.log(v8.getHeapStatistics().heap_size_limit / 1024 ** 2);`;
+  const limited = Number((await run(source)).out);
+  assert.ok(limited >= 819 && limited < 1024, String(limited));
+  writeFileSync(join(cgroupDir, 'memory.max'), 'max\n');
+  const { code, out } = await run(`console.log(process.execArgv.length)`);
+  assert.deepEqual([code, out], [0, '0\n']);
+});
+
 test('a script past its limit and the grace is killed and its output kept', async () => {
   const source = `process.on('SIGTERM', () => {}); console.log('kept'); for (;;);`;
   const { code, out, err } = await run(source, { time_limit_s: 0.5, report: word });

@@ -66,7 +66,7 @@ const node: ConformanceScripts = {
   showEnvironment: `console.log(JSON.stringify(process.env));`,
   showLoaderVariable: `console.log(process.env.LD_PRELOAD);`,
   showPlace: (file) =>
-    `import { readdirSync } from 'node:fs';\nconsole.log(JSON.stringify([process.argv.length === 2 && process.execArgv.length === 0, process.argv[1] === process.cwd() + '/${file}', process.cwd(), readdirSync('.').sort()]));`,
+    `import { readdirSync } from 'node:fs';\nconsole.log(JSON.stringify([process.argv.length === 2, process.argv[1] === process.cwd() + '/${file}', process.cwd(), readdirSync('.').sort()]));`,
   makeFile: `import fs from 'node:fs';\nfs.mkdirSync('out');\nfs.writeFileSync('out/a.txt', 'made');`,
   bothStreams: `console.log('to out'); console.error('to err');`,
   untilTold: `import fs from 'node:fs';\nprocess.stdout.write('up');\nconst look = setInterval(() => fs.existsSync('go') && clearInterval(look), 10);`,

@@ -401,6 +401,55 @@ for host in ('${address}', '${Name.slice(1)}'):
     expect(told.stderr).toBe(`\0${'0'.repeat(32)}{"exit_code": 0}`);
   });
 
+  test("health lists every profile with its image and whether it is there, and Python's decides", async () => {
+    const names = {
+      python: runnerImage,
+      node: nodeRunnerImage,
+      science: `stadion/none-${randomUUID()}:test`,
+    };
+    const profiles = Object.entries(names).map(([name, given]): SandboxProfile => {
+      const language = name === 'node' ? 'node' : 'python';
+      return { name, language, image: given, protocol: 'stadion', network: 'none', runtime: null };
+    });
+    const several = makeExecutor({ profiles });
+    try {
+      expect(await several.health()).toMatchObject({
+        ready: true,
+        profiles: [
+          { name: 'python', language: 'python', runsIn: runnerImage, available: true },
+          { name: 'node', language: 'node', runsIn: nodeRunnerImage, available: true },
+          { name: 'science', available: false, problem: expect.stringContaining('docker build') },
+        ],
+      });
+      await expect(start('', { profile: 'science' }, several)).rejects.toMatchObject({
+        reason: 'image_missing',
+      });
+      expect((await run(`print('ran')`, {}, several)).told.stdout).toBe('ran\n');
+    } finally {
+      await Promise.all(open.splice(0).map((sandbox) => sandbox.remove()));
+      await several.close();
+    }
+  });
+
+  test("an image of one's own, made as the example shows, has its modules and speaks the protocol", async () => {
+    const own = `stadion/own-${randomUUID()}:test`;
+    const folder = join(__dirname, '../../../../runner/examples/own-packages');
+    const build = ['build', '--quiet', '--build-arg', `RUNNER_IMAGE=${runnerImage}`, '--tag', own, folder];
+    execFileSync('docker', build, { env: { ...process.env, DOCKER_BUILDKIT: '0' }, stdio: 'pipe' });
+    const executorOfOwn = makeExecutor({ image: own });
+    try {
+      const source = `from own_tools import greet\nprint(greet('you'))`;
+      expect((await run(source, {}, executorOfOwn)).told).toEqual({
+        stdout: 'Hello, you, from a module of our own!\n',
+        stderr: '',
+      });
+    } finally {
+      await Promise.all(open.splice(0).map((sandbox) => sandbox.remove()));
+      await executorOfOwn.close();
+      await docker.getImage(own).remove({ force: true });
+    }
+  }, 60_000);
+
   test('a missing image is named, with the command that builds it, and nothing is pulled', async () => {
     const name = `stadion/none-${randomUUID()}:test`;
     const without = makeExecutor({ image: name });

@@ -67,6 +67,7 @@ export async function thisNode(options: NodeOptions): Promise<Interpreter> {
     command: (limits, scriptFile) => [
       ...prlimit(limits),
       nodePath,
+      ...heapOption(limits),
       `--import=${pathToFileURL(preload).href}`,
       scriptFile,
     ],
@@ -75,6 +76,12 @@ export async function thisNode(options: NodeOptions): Promise<Interpreter> {
     readableByAll,
     warnings: [],
   };
+}
+
+/** Else Node would take this machine's memory for its own, and end without a word at the limit. */
+function heapOption(limits: Launch['limits']): string[] {
+  const bytes = limits.find(([name]) => name === 'DATA')?.[1];
+  return bytes === undefined ? [] : [`--max-old-space-size=${Math.floor((bytes * 0.8) / 1024 ** 2)}`];
 }
 
 /** What both programs that are loaded into Node import. */
