@@ -63,7 +63,7 @@ const backslash = 0x5c;
 const letterU = 0x75;
 const hexDigits = Buffer.from('0123456789abcdef', 'latin1');
 
-/** Byte by byte: 20 ms for a million emoji, where replacing them in a string takes 500 ms of everybody's time. */
+/** Byte by byte: five times as fast as replacing in a string, which for a million emoji held up everybody for 500 ms. */
 export function escapeNonAscii(text: string): Buffer {
   const first = text.search(/[\u007f-\uffff]/);
   if (first === -1) return Buffer.from(text, 'latin1');

@@ -1,6 +1,8 @@
 import { eventually } from '@stadion/testkit';
 import { startSchedulerHarness, type SchedulerHarness } from '../testing/scheduler-harness.js';
 
+jest.setTimeout(30_000);
+
 let scheduler: SchedulerHarness;
 beforeEach(async () => {
   scheduler = await startSchedulerHarness();

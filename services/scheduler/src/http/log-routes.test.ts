@@ -7,6 +7,8 @@ import {
   type SchedulerHarness,
 } from '../testing/scheduler-harness.js';
 
+jest.setTimeout(30_000);
+
 let scheduler: SchedulerHarness;
 beforeEach(async () => {
   scheduler = await startSchedulerHarness();
@@ -153,7 +155,7 @@ describe('GET /tasks/<uuid>/<script_name>/logs/', () => {
       }),
       { numRuns: 200 },
     );
-  }, 30_000);
+  });
 });
 
 describe('GET /tasks/<uuid>/<script_name>/logs/<id>/', () => {

@@ -12,6 +12,8 @@ import {
   type SchedulerHarness,
 } from '../testing/scheduler-harness.js';
 
+jest.setTimeout(30_000);
+
 let scheduler: SchedulerHarness;
 beforeEach(async () => {
   scheduler = await startSchedulerHarness();
@@ -80,7 +82,7 @@ describe.each(paths)('GET %s', (path) => {
       ),
       { numRuns: 150 },
     );
-  }, 30_000);
+  });
 });
 
 describe('GET /scripts-running-count/', () => {
