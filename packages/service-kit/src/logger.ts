@@ -31,6 +31,7 @@ export function createLogger(
     level: options.level ?? 'info',
     base: { service: options.service },
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    serializers: { err: (error: unknown) => describeError(error) },
     formatters: { level: (label: string) => ({ level: label }) },
     redact: {
       paths: secretFields.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]),
@@ -38,4 +39,18 @@ export function createLogger(
     },
   };
   return destination ? pino(settings, destination) : pino(settings);
+}
+
+/** What an error says of itself, and nothing that it carries: a failed HTTP request has its headers on it. */
+function describeError(error: unknown, depth = 0): unknown {
+  if (!(error instanceof Error)) return { message: String(error) };
+  const { name, message, stack, cause } = error;
+  const { code } = error as { code?: unknown };
+  return {
+    type: name,
+    message,
+    ...(typeof code === 'string' || typeof code === 'number' ? { code } : {}),
+    stack,
+    ...(cause === undefined || depth >= 5 ? {} : { cause: describeError(cause, depth + 1) }),
+  };
 }
