@@ -11,7 +11,9 @@ await runSession(async (session) => {
   session.log = (line) => console.error(line);
   await ensureInstalled(session);
   await ensureBuilt(session);
-  const { place, env } = await bringUpEnvironment(session, await makeRunFolder(session));
+  const { place, env } = await bringUpEnvironment(session, await makeRunFolder(session), {
+    compose: true,
+  });
 
   for (const [name, value] of Object.entries(env)) console.log(`export ${name}='${value}'`);
   if (place.enter) {

@@ -37,20 +37,24 @@ export class ComposeProject {
 
   /** Writes the .env; nothing is started yet. */
   static async open(settings: Record<string, string>): Promise<ComposeProject> {
-    const folder = await mkdtemp(join(tmpdir(), 'stadion-compose-'));
-    const host = await fakeHostApp({ address: await engineGateway() });
-    const project = new ComposeProject(folder, host, await twoFreePorts());
-    await mkdir(project.exchangeDir);
-    const values: Record<string, string> = {
+    const images = {
       NODE_IMAGE: required('STADION_TEST_NODE_IMAGE'),
       PYTHON_IMAGE: required('STADION_TEST_PYTHON_IMAGE'),
       MARIADB_IMAGE: required('STADION_TEST_MARIADB_IMAGE'),
+    };
+    const folder = await mkdtemp(join(tmpdir(), 'stadion-compose-'));
+    const ports = await twoFreePorts();
+    const project = new ComposeProject(folder, await fakeHostApp({ address: await engineGateway() }), ports);
+    await mkdir(project.exchangeDir);
+    const values: Record<string, string> = {
+      ...images,
       ...proxyVariables(),
       STADION_AUTH_TOKEN: authToken,
-      STADION_HOST_URL: host.url,
+      STADION_HOST_URL: project.host.url,
       STADION_DATABASE_PASSWORD: databasePassword,
       STADION_TAG: project.name,
       STADION_RUNNER_IMAGE: project.images.runner,
+      STADION_NODE_RUNNER_IMAGE: project.images.nodeRunner,
       STADION_PUBLISH_PORT: String(project.#ports[0]),
       STADION_DOCKER_SOCKET: engineSocket(),
       STADION_EXCHANGE_HOST_DIR: project.exchangeDir,
@@ -67,6 +71,7 @@ export class ComposeProject {
       scheduler: `stadion/scheduler:${this.name}`,
       starter: `stadion/starter:${this.name}`,
       runner: `stadion/runner-python:${this.name}`,
+      nodeRunner: `stadion/runner-node:${this.name}`,
     };
   }
 
@@ -263,8 +268,8 @@ function filledIn(example: string, values: Record<string, string>): string {
     missing.delete(name);
     return `${name}=${quoted(value)}`;
   });
-  if (missing.size > 0) throw new Error(`.env.example does not tell of ${[...missing.keys()].join(', ')}`);
-  return lines.join('\n');
+  // The original's names have no line of their own.
+  return [...lines, ...[...missing].map(([name, value]) => `${name}=${quoted(value)}`), ''].join('\n');
 }
 
 /** In single quotes nothing is substituted, by either Compose. */

@@ -1,5 +1,8 @@
-// Brings up what integration and e2e tests need: a Docker Engine, MariaDB, the runner image. Uses what the
-// developer has, starts the rest privately, and says in variables where it is.
+// Brings up what integration and e2e tests need: a Docker Engine, MariaDB, the runner image, and what
+// docker-compose.yml needs. Uses what the developer has, starts the rest privately, and says in variables where it is.
+import { areBasesCached, provideBaseImages } from './base-images.mjs';
+import { provideCompose } from './compose-command.mjs';
+import { mmdebstrapCommand } from './debian-image.mjs';
 import { ensureCommands } from './debian-packages.mjs';
 import {
   dockerCommand,
@@ -10,7 +13,8 @@ import {
 } from './docker-engine.mjs';
 import { findMariadb, mariadbCommands, startMariadb } from './mariadb.mjs';
 import { makeNamespaces, thisMachine } from './place.mjs';
-import { buildRunnerImage, isDebianBaseCached, mmdebstrapCommand } from './runner-image.mjs';
+import { startRegistryProxy } from './registry-proxy.mjs';
+import { buildRunnerImages } from './runner-image.mjs';
 
 /**
  * @typedef {object} TestEnvironment
@@ -24,17 +28,23 @@ const bubblewrap = {
   otherwise: 'install bubblewrap',
 };
 
-/** @param {import('./session.mjs').Session} session @param {{ path: string, name: string, tmp: string }} folder @returns {Promise<TestEnvironment>} */
-export async function bringUpEnvironment(session, folder) {
+/**
+ * @param {import('./session.mjs').Session} session
+ * @param {{ path: string, name: string, tmp: string }} folder
+ * @param {{ compose: boolean }} options whether the tests of docker-compose.yml will run
+ * @returns {Promise<TestEnvironment>}
+ */
+export async function bringUpEnvironment(session, folder, { compose }) {
   const foundMariadb = await findMariadb();
   const foundEngine = await findEngine(session.log);
   await ensureCommands(session, [
     dockerCommand,
     ...(foundEngine ? [] : privateEngineCommands),
-    ...(foundEngine || isDebianBaseCached() ? [] : [mmdebstrapCommand]),
+    ...(foundEngine || areBasesCached({ compose }) ? [] : [mmdebstrapCommand]),
     ...(foundMariadb ? [] : mariadbCommands),
     ...(process.platform === 'linux' ? [bubblewrap] : []),
   ]);
+  const composeCommand = compose ? await provideCompose(session) : undefined;
 
   // A database that the developer named is on this machine's network, which the namespaces cannot reach: then
   // a private one is started beside the private engine instead.
@@ -46,14 +56,20 @@ export async function bringUpEnvironment(session, folder) {
   const label = `org.stadion.test-run=${folder.name}`;
   const [mariadbUrl, docker] = await allOrFirstError([
     reachableMariadb ?? startMariadb(session, place, folder),
-    bringUpDocker(session, place, folder, foundEngine, label),
+    bringUpDocker(session, place, folder, { found: foundEngine, label, compose }),
   ]);
   return {
     place,
     env: {
       DOCKER_HOST: docker.host,
       STADION_TEST_MARIADB_URL: mariadbUrl,
-      STADION_TEST_RUNNER_IMAGE: docker.image,
+      STADION_TEST_RUNNER_IMAGE: docker.images.python,
+      STADION_TEST_NODE_RUNNER_IMAGE: docker.images.node,
+      STADION_TEST_PYTHON_IMAGE: docker.bases.python,
+      ...(composeCommand ? { STADION_TEST_COMPOSE: composeCommand } : {}),
+      ...(docker.bases.node ? { STADION_TEST_NODE_IMAGE: docker.bases.node } : {}),
+      ...(docker.bases.mariadb ? { STADION_TEST_MARIADB_IMAGE: docker.bases.mariadb } : {}),
+      ...(docker.proxy ? { STADION_TEST_BUILD_PROXY: docker.proxy } : {}),
       // The metadata address may be listened on: it is this run's own.
       ...(place.ownNetwork ? { STADION_TEST_OWN_NETWORK: '1' } : {}),
     },
@@ -64,15 +80,32 @@ export async function bringUpEnvironment(session, folder) {
  * @param {import('./session.mjs').Session} session
  * @param {import('./place.mjs').Place} place
  * @param {{ path: string, name: string, tmp: string }} folder
- * @param {import('./docker-engine.mjs').Engine | undefined} found
- * @param {string} label
+ * @param {{ found: import('./docker-engine.mjs').Engine | undefined, label: string, compose: boolean }} options
  */
-async function bringUpDocker(session, place, folder, found, label) {
+async function bringUpDocker(session, place, folder, { found, label, compose }) {
   const engine = found ?? (await startPrivateEngine(session, place, folder));
   if (engine.shared) await removeOurThingsAtEnd(session, engine, label);
-  const needMmdebstrap = () => ensureCommands(session, [mmdebstrapCommand]);
-  const image = await buildRunnerImage(session, engine, folder, { label, needMmdebstrap });
-  return { host: engine.host, image };
+  const options = {
+    env: { DOCKER_HOST: engine.host, DOCKER_BUILDKIT: '0' },
+    label,
+    // In an engine that others share, the names are this run's own: another run may be using its images now.
+    tag: engine.shared ? folder.name : 'test',
+    needMmdebstrap: () => ensureCommands(session, [mmdebstrapCommand]),
+    compose,
+  };
+  const bases = await provideBaseImages(session, engine, folder, options);
+  const images = await buildRunnerImages(session, folder, { ...options, bases });
+  const proxy =
+    compose && place.ownNetwork ? await openRegistry(session, place, folder, options.env) : undefined;
+  return { host: engine.host, images, bases, proxy };
+}
+
+/** @param {import('./session.mjs').Session} session @param {import('./place.mjs').Place} place @param {{ path: string }} folder @param {Record<string, string>} env */
+async function openRegistry(session, place, folder, env) {
+  const gateway = '{{(index .IPAM.Config 0).Gateway}}';
+  const args = ['network', 'inspect', '--format', gateway, 'bridge'];
+  const address = await session.mustRun("Asking for the engine's network", 'docker', args, { env });
+  return startRegistryProxy(session, place, folder, address.trim());
 }
 
 /**

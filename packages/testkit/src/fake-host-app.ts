@@ -34,12 +34,13 @@ export interface FakeHostApp extends LoopbackServer {
   runningLimit: number;
 }
 
-export async function fakeHostApp(): Promise<FakeHostApp> {
+/** `address`: where it listens, for a scenario whose services are in containers. */
+export async function fakeHostApp({ address = '127.0.0.1' } = {}): Promise<FakeHostApp> {
   const handlers = new Map<string, HostHandler>();
   const scriptFiles = new Map<string, { script_url: string; temp_api_token?: string } | number>();
   const requests: SeenRequest[] = [];
 
-  const server = await startLoopbackServer(async (request, response) => {
+  const answer: HostHandler = async (request, response) => {
     const { pathname } = new URL(request.url ?? '/', 'http://host');
     const body = (await readBody(request)).toString('utf8');
     requests.push({ method: request.method ?? '', path: request.url ?? '', headers: request.headers, body });
@@ -47,9 +48,9 @@ export async function fakeHostApp(): Promise<FakeHostApp> {
     if (handler) return await handler(request, response);
     const fileOf = /^\/api\/v2\.1\/dtable\/[^/]+\/run-script\/([^/]+)\/task\/file\/$/.exec(pathname)?.[1];
     if (fileOf !== undefined) {
-      const answer = scriptFiles.get(decodeURIComponent(fileOf)) ?? 404;
-      if (typeof answer === 'number') return sendJson(response, answer, { error_msg: 'not served' });
-      return sendJson(response, 200, { temp_api_token: 'temporary-token', ...answer });
+      const file = scriptFiles.get(decodeURIComponent(fileOf)) ?? 404;
+      if (typeof file === 'number') return sendJson(response, file, { error_msg: 'not served' });
+      return sendJson(response, 200, { temp_api_token: 'temporary-token', ...file });
     }
     if (pathname === '/api/v2.1/scripts-running-limit/') {
       return sendJson(response, 200, { scripts_running_limit: host.runningLimit });
@@ -57,7 +58,8 @@ export async function fakeHostApp(): Promise<FakeHostApp> {
     if (pathname === '/api/v2.1/scripts-exceeded-notifications/')
       return sendJson(response, 200, { success: true });
     sendJson(response, 404, { error_msg: 'Not found' });
-  });
+  };
+  const server = await startLoopbackServer(answer, 0, address);
 
   const at = (path: string, handler: HostHandler) => {
     handlers.set(path, handler);

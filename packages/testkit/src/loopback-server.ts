@@ -1,9 +1,9 @@
-/** An HTTP server on a free port of the loopback interface, for fakes: real sockets, and it can hang up on anyone. */
+/** An HTTP server on a free port, of the loopback interface as a rule, for fakes: real sockets, and it can hang up on anyone. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface LoopbackServer {
-  /** `http://127.0.0.1:<port>` */
+  /** `http://<address>:<port>` */
   url: string;
   port: number;
   /** Connections that were ever made. */
@@ -16,6 +16,7 @@ export interface LoopbackServer {
 export async function startLoopbackServer(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void> | void,
   port = 0,
+  address = '127.0.0.1',
 ): Promise<LoopbackServer> {
   let connections = 0;
   const server: Server = createServer((request, response) => {
@@ -24,11 +25,11 @@ export async function startLoopbackServer(
   server.on('connection', () => (connections += 1));
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(port, '127.0.0.1', resolve);
+    server.listen(port, address, resolve);
   });
   const taken = (server.address() as AddressInfo).port;
   return {
-    url: `http://127.0.0.1:${taken}`,
+    url: `http://${address}:${taken}`,
     port: taken,
     connections: () => connections,
     hangUp: () => server.closeAllConnections(),
