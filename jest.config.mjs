@@ -35,6 +35,8 @@ const integrationTests = '\\.integration\\.test\\.ts$';
 export default {
   // A run that finds no test is a failure, here and in scripts/test.mjs.
   passWithNoTests: false,
+  // For all projects: jest does not heed a project's own. Long, because machines get busy; nothing waits for it.
+  testTimeout: 120_000,
   // In the workspace, so that a run leaves nothing in the system's temp folder.
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   projects: [
@@ -43,26 +45,22 @@ export default {
       displayName: 'unit',
       testMatch: ['<rootDir>/{packages,services}/*/src/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', integrationTests],
-      testTimeout: 10_000,
     },
     {
       ...shared,
       displayName: 'integration',
       testMatch: ['<rootDir>/{packages,services}/*/src/**/*.integration.test.ts'],
-      testTimeout: 60_000,
     },
     {
       ...shared,
       displayName: 'e2e',
       testMatch: ['<rootDir>/e2e/src/**/*.test.ts'],
       testPathIgnorePatterns: ['/node_modules/', freshCloneTests],
-      testTimeout: 120_000,
     },
     {
       ...shared,
       displayName: 'fresh-clone',
       testMatch: ['<rootDir>/e2e/src/**/*.fresh-clone.test.ts'],
-      testTimeout: 300_000,
     },
   ],
 };

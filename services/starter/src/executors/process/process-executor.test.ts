@@ -27,10 +27,12 @@ afterAll(() => {
   for (const folder of [top, plainTop]) rmSync(folder, { recursive: true, force: true });
 });
 
+const unlessRoot = isRoot ? '' : ' (skipped: this user is not root)';
+
 for (const level of isolationLevels) {
   const missing = whyMissing(level);
   if (missing)
-    describe.skip(`executor conformance: process, ${level} (not on this machine: ${missing})`, () =>
+    describe.skip(`executor conformance: process, ${level} (skipped: ${missing.replaceAll(')', ']')})`, () =>
       test('', () => {}));
   else
     describeExecutor(`process, ${level}`, () => harnessOf(level, { searchPath: '/usr/local/bin:/usr/bin' }));
@@ -127,7 +129,7 @@ describe('process executor', () => {
     });
 
     (isRoot ? test : test.skip)(
-      `a script of a starter that is root is not root, has no rights and no way to them (${level})`,
+      `a script of a starter that is root is not root, has no rights and no way to them (${level})${unlessRoot}`,
       async () => {
         const { sandbox, text } = await run(
           `import os\nprint(0 in os.getresuid() + os.getresgid(), os.getgroups())\nfor line in open('/proc/self/status'):\n    if line[:6] in ('CapEff', 'CapPrm', 'CapInh', 'CapAmb', 'NoNewP'): print(line.split()[-1])`,
@@ -147,9 +149,11 @@ describe('process executor', () => {
   }
 
   for (const level of ['bubblewrap', 'unshare'] as const) {
-    const confined = whyMissing(level) ? test.skip : test;
+    const missing = whyMissing(level);
+    const absent = missing ? ` (skipped: ${missing.replaceAll(')', ']')})` : '';
+    const confined = missing ? test.skip : test;
     confined(
-      `neither the data directory nor a home nor the host's passwords are there (${level})`,
+      `neither the data directory nor a home nor the host's passwords are there (${level})${absent}`,
       async () => {
         const { sandbox, text } = await run(
           `import os\nfor path in (${JSON.stringify(top)}, '/root', '/home', '/etc/shadow', '/var', '/sys', '/run'):\n    print(path, os.path.exists(path))\nprint(sorted(line.split(':')[0] for line in open('/etc/passwd')))\nprint(os.listdir('/etc/ssl/certs') != [])`,
@@ -292,7 +296,7 @@ except OSError as error: print(error.strerror)
   });
 
   (isRoot ? test : test.skip)(
-    'a plain script below a folder that only root may enter is refused in words',
+    `a plain script below a folder that only root may enter is refused in words${unlessRoot}`,
     async () => {
       const closed = harnessOf('bubblewrap', {});
       const scriptsDir = await closed.makeScriptsDir('');
