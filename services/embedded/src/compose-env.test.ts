@@ -23,6 +23,19 @@ it.each<[string, SettingsTable]>([
   expect(missing).toEqual([]);
 });
 
+/** Both services', those of the same name twice: each may have names of its own. */
+const allSettings: SettingsTable[string][] = [schedulerTable, starterSettings].flatMap((table) =>
+  Object.values<SettingsTable[string]>(table),
+);
+
+it('the compose file of a starter on a machine of its own gives it every setting but the shared secret', () => {
+  const given = namesGivenTo('starter', read('deploy/two-machines/starter.compose.yml'));
+  const missing = Object.values(starterSettings)
+    .map(({ name }) => name)
+    .filter((name) => !given.has(name));
+  expect(missing.sort()).toEqual(['STADION_AUTH_TOKEN', 'STADION_ORIGINAL_SCHEDULER_URL']);
+});
+
 it('docker-compose.yml gives nothing to a service that it does not read', () => {
   for (const [service, table] of Object.entries<SettingsTable>({
     scheduler: schedulerTable,
@@ -35,7 +48,7 @@ it('docker-compose.yml gives nothing to a service that it does not read', () => 
 
 it("passes on the original pipeline's names of what it does not set itself", () => {
   const given = new Set([...namesGivenTo('scheduler'), ...namesGivenTo('starter')]);
-  const missing = Object.values<SettingsTable[string]>({ ...schedulerTable, ...starterSettings })
+  const missing = allSettings
     .filter(({ name }) => !setByCompose.has(name) && !readByCompose(name))
     .flatMap(({ name }) => aliasesOf(name))
     .filter((alias) => !given.has(alias));
@@ -59,13 +72,13 @@ it('every variable of docker-compose.yml is in .env.example, with the same defau
 });
 
 /** Names in a service's `environment`, the shared ones among them. */
-function namesGivenTo(service: string): Set<string> {
+function namesGivenTo(service: string, file = composeFile): Set<string> {
   const block = new RegExp(
     `^  ${service}:\\n(?:(?: {4}.*)?\\n)*?    environment:\\n((?: {6}.*\\n)+)`,
     'm',
-  ).exec(composeFile);
-  const shared = /^x-shared-settings:.*\n((?: {2}.*\n)+)/m.exec(composeFile);
-  if (!block || !shared) throw new Error(`docker-compose.yml has no environment of ${service}`);
-  const names = `${shared[1]}${block[1]}`.matchAll(/^ +([A-Z_]+):/gm);
+  ).exec(file);
+  if (!block) throw new Error(`the compose file has no environment of ${service}`);
+  const shared = /^x-shared-settings:.*\n((?: {2}.*\n)+)/m.exec(file)?.[1] ?? '';
+  const names = `${shared}${block[1]}`.matchAll(/^ +([A-Z_]+):/gm);
   return new Set([...names].map(([, name]) => name!));
 }
