@@ -196,6 +196,7 @@ describe('the dispatcher', () => {
     expect(request).toMatchObject({
       script_id: id,
       script_url: 'http://files/given.py',
+      script_name: 'my script.py',
       env: { dtable_web_url: host.url, api_token: 'given' },
       context_data: { row: 1 },
       time_limit_s: 7,
