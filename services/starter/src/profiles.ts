@@ -109,8 +109,8 @@ export function profilesFrom(settings: StarterSettings, content: unknown): Profi
     return profile;
   });
   if (problems.length > 0) throw new SettingsError(problems);
-  const names = new Set(given.map(({ name }) => name));
-  return new Profiles([...builtIn.filter(({ name }) => !names.has(name)), ...given]);
+  const changed = builtIn.map((one) => given.find(({ name }) => name === one.name) ?? one);
+  return new Profiles([...changed, ...given.filter((one) => !changed.includes(one))]);
 }
 
 type BuiltIn = [python: RunnerProfile, node: RunnerProfile];
