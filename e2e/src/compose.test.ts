@@ -17,7 +17,7 @@ beforeAll(async () => {
   // An operator types this and nothing else; it builds what is not there.
   await project.compose(['up', '-d']);
 }, 600_000);
-afterAll(() => project.close());
+afterAll(() => (project as ComposeProject | undefined)?.close());
 
 describe('what `docker compose up -d` brings up', () => {
   it('is healthy, all of it', async () => {
@@ -266,8 +266,7 @@ with ThreadPoolExecutor(16) as pool: print(json.dumps([t for t, yes in zip(targe
   });
 
   it("the scheduler's published port on this machine", async () => {
-    const published = (await project.compose(['port', 'scheduler', '5055'])).trim();
-    const port = published.split(':').pop()!;
+    const port = (await project.address()).split(':').pop()!;
     const gateway = new URL(project.host.url).hostname;
     expect(await reachable([`127.0.0.1:${port}`, `${gateway}:${port}`])).toEqual([]);
   });

@@ -69,6 +69,7 @@ export async function bringUpEnvironment(session, folder, { compose }) {
       ...(composeCommand ? { STADION_TEST_COMPOSE: composeCommand } : {}),
       ...(docker.bases.node ? { STADION_TEST_NODE_IMAGE: docker.bases.node } : {}),
       ...(docker.bases.mariadb ? { STADION_TEST_MARIADB_IMAGE: docker.bases.mariadb } : {}),
+      STADION_TEST_ENGINE_ADDRESS: docker.address,
       ...(docker.proxy ? { STADION_TEST_BUILD_PROXY: docker.proxy } : {}),
       // The metadata address may be listened on: it is this run's own.
       ...(place.ownNetwork ? { STADION_TEST_OWN_NETWORK: '1' } : {}),
@@ -95,17 +96,20 @@ async function bringUpDocker(session, place, folder, { found, label, compose }) 
   };
   const bases = await provideBaseImages(session, engine, folder, options);
   const images = await buildRunnerImages(session, folder, { ...options, bases });
+  const address = await engineAddress(session, options.env);
   const proxy =
-    compose && place.ownNetwork ? await openRegistry(session, place, folder, options.env) : undefined;
-  return { host: engine.host, images, bases, proxy };
+    compose && place.ownNetwork ? await startRegistryProxy(session, place, folder, address) : undefined;
+  return { host: engine.host, images, bases, address, proxy };
 }
 
-/** @param {import('./session.mjs').Session} session @param {import('./place.mjs').Place} place @param {{ path: string }} folder @param {Record<string, string>} env */
-async function openRegistry(session, place, folder, env) {
-  const gateway = '{{(index .IPAM.Config 0).Gateway}}';
-  const args = ['network', 'inspect', '--format', gateway, 'bridge'];
-  const address = await session.mustRun("Asking for the engine's network", 'docker', args, { env });
-  return startRegistryProxy(session, place, folder, address.trim());
+/** This machine's address that every container of the engine reaches. @param {import('./session.mjs').Session} session @param {Record<string, string>} env */
+async function engineAddress(session, env) {
+  const format = '{{range .IPAM.Config}}{{.Gateway}}|{{.Subnet}} {{end}}';
+  const args = ['network', 'inspect', '--format', format, 'bridge'];
+  const told = await session.mustRun("Asking for the engine's network", 'docker', args, { env });
+  const [gateway, subnet = ''] = (told.split(' ').find((one) => !one.includes('::')) ?? '').split('|');
+  // An engine that has just made its bridge does not tell; it takes the first address.
+  return gateway || subnet.replace(/\.0\/\d+$/, '.1').trim();
 }
 
 /**
