@@ -19,6 +19,8 @@ export const base = '5c264e76-0e5a-448a-9f34-580b551364ca';
 const repositoryDir = process.cwd();
 
 export interface TrioOptions {
+  /** `original`: each of the two takes the other for its counterpart of the original pipeline, without tokens. */
+  wire?: 'ours' | 'original';
   executor: 'docker' | 'process';
   scheduler?: Record<string, string>;
   starter?: Record<string, string>;
@@ -45,7 +47,8 @@ export class Trio {
       STADION_HOST: '127.0.0.1',
       STADION_PORT: String(schedulerPort),
       PYTHON_SCHEDULER_AUTH_TOKEN: authToken,
-      PYTHON_STARTER_URL: `http://127.0.0.1:${starterPort}`,
+      [options.wire === 'original' ? 'STADION_ORIGINAL_STARTER_URL' : 'PYTHON_STARTER_URL']:
+        `http://127.0.0.1:${starterPort}`,
       SEATABLE_SERVER_URL: host.url,
       STADION_DATABASE_HOST: '127.0.0.1',
       STADION_DATABASE_PORT: String(databaseLink.port),
@@ -60,6 +63,9 @@ export class Trio {
       STADION_EXECUTOR: options.executor,
       PYTHON_SCHEDULER_AUTH_TOKEN: authToken,
       PYTHON_SCHEDULER_URL: `http://127.0.0.1:${schedulerPort}`,
+      ...(options.wire === 'original'
+        ? { STADION_ORIGINAL_SCHEDULER_URL: `http://127.0.0.1:${schedulerPort}` }
+        : {}),
       PYTHON_TRANSFER_DIRECTORY: join(folder, 'exchange'),
       SEATABLE_SERVER_URL: host.url,
       ...(options.executor === 'docker'
