@@ -1,5 +1,5 @@
 // How jest finds and compiles the tests: four projects told apart by file name. `unit` needs nothing but
-// Node; `integration` needs MariaDB and/or Docker; `e2e` runs the built services; `fresh-clone` runs `npm start`. `npm test` (scripts/test.mjs)
+// Node; `integration` needs MariaDB or Docker, or takes long; `e2e` runs the built services; `fresh-clone` runs `npm start`. `npm test` (scripts/test.mjs)
 // brings up what they need; docs are in CONTRIBUTING.md.
 
 const swc = [
