@@ -26,13 +26,14 @@ for path in $etc; do if [ -e "$path" ]; then readonly_bind "$path"; fi; done
 mkdir -p "$new/etc" "$new/proc" "$new/dev" "$new/tmp" "$new/scripts" "$new/old"
 printf 'root:x:0:0:root:/:/usr/sbin/nologin\\nscript:x:%s:%s:script:/tmp:/bin/sh\\n' "$uid" "$uid" > "$new/etc/passwd"
 printf 'root:x:0:\\nscript:x:%s:\\n' "$uid" > "$new/etc/group"
-while [ "$more" -gt 0 ]; do readonly_bind "$1"; shift; more=$((more - 1)); done
 mount -t tmpfs -o mode=755,size=64k none "$new/dev"
 for device in null zero full random urandom; do : > "$new/dev/$device"; mount --bind "/dev/$device" "$new/dev/$device"; done
 ln -s /proc/self/fd "$new/dev/fd"; ln -s fd/0 "$new/dev/stdin"; ln -s fd/1 "$new/dev/stdout"; ln -s fd/2 "$new/dev/stderr"
 mkdir "$new/dev/shm"
 mount -t tmpfs -o "mode=1777,nosuid,nodev,size=$tmp" none "$new/dev/shm"
 mount -t tmpfs -o "mode=1777,nosuid,nodev,size=$tmp" none "$new/tmp"
+# After /tmp, which would hide what of them is below it.
+while [ "$more" -gt 0 ]; do readonly_bind "$1"; shift; more=$((more - 1)); done
 mount -t proc -o nosuid,nodev,noexec none "$new/proc"
 mount -o remount,ro,bind "$new/dev" 2>/dev/null || mount -o remount,ro "$new/dev"
 mount --bind "$scripts" "$new/scripts"
