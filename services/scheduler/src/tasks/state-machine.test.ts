@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { finalStates, isFinal, taskStates, type TaskState } from '@stadion/contracts';
 import fc from 'fast-check';
 import { inFlightStates, mayMove, moveNames, moves, type MoveName } from './state-machine.js';
@@ -61,4 +63,16 @@ describe('the state machine', () => {
     expect(taskStates.filter((state) => state !== 'queued' && !isFinal(state))).toEqual(inFlightStates);
     expect(finalStates).not.toContain('running');
   });
+});
+
+test('the diagram in ARCHITECTURE.md shows the moves of this table and no others', () => {
+  const page = readFileSync(join(process.cwd(), 'ARCHITECTURE.md'), 'utf8');
+  const drawn = [...page.matchAll(/^ {2}(\w+) --> (\w+): (\w+)$/gm)].map(
+    ([, from, to, name]) => `${from} ${name} ${to}`,
+  );
+  const tabled = moveNames.flatMap((name) => {
+    const { from, to }: { from: readonly string[]; to: readonly string[] } = moves[name];
+    return from.flatMap((one) => to.map((other) => `${one} ${name} ${other}`));
+  });
+  expect(drawn.sort()).toEqual(tabled.sort());
 });
