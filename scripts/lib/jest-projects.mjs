@@ -8,7 +8,7 @@ import { repoRoot } from './workspace.mjs';
 
 /** Which projects there are, in the order they run, and whether they need the environment. */
 export const projects = /** @type {const} */ ([
-  { name: 'unit', needsEnvironment: false, jestArgs: [] },
+  { name: 'unit', needsEnvironment: false, jestArgs: ['--maxWorkers=100%'] },
   { name: 'integration', needsEnvironment: true, jestArgs: [] },
   // One scenario at a time: they start services, and look at the whole machine.
   { name: 'e2e', needsEnvironment: true, jestArgs: ['--runInBand'] },
