@@ -128,7 +128,7 @@ export type ExceededNotification = z.infer<typeof exceededNotification>;
 
 /** What a host application answers to `GET /api/v2.1/dtable/<uuid>/run-script/<name>/task/file/`. */
 export const scriptFileResponse = z.object({
-  script_url: z.string().min(1),
+  script_url: z.string().min(1).max(4096),
   temp_api_token: z.string().nullish(),
 });
 export type ScriptFileResponse = z.infer<typeof scriptFileResponse>;

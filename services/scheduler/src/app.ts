@@ -106,7 +106,7 @@ export function createScheduler(
     starters,
     starterUrls: settings.starterUrls,
     logger,
-    push: (claim) => dispatcher.push(claim),
+    pushAgain: (claim) => dispatcher.pushAgain(claim),
     onHeartbeat: nudge,
   });
   const watchLoop = new PeriodicLoop(watch, logger);

@@ -1,6 +1,6 @@
 /**
- * A starter as the scheduler calls it. A push has three outcomes: the starter has the attempt; it certainly has not
- * (so the task may go elsewhere); or nobody knows, and the next heartbeat will tell.
+ * A starter as the scheduler calls it. A push has four outcomes: the starter has the attempt; it certainly has not
+ * (so the task may go elsewhere); it can never take it; or nobody knows, and the next heartbeat will tell.
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
@@ -11,6 +11,8 @@ import { codeOf, messageOf, signToken, type SigningKey } from '@stadion/service-
 export type PushOutcome =
   | { kind: 'accepted' }
   | { kind: 'refused'; retryAfterMs: number; reason: string }
+  /** This very run cannot be taken, by this starter or another: trying again does not help. */
+  | { kind: 'invalid'; reason: string }
   | { kind: 'unknown'; reason: string };
 
 export interface StarterClient {
@@ -83,6 +85,9 @@ function outcomeOf(status: number, retryAfter: unknown): PushOutcome {
   if (status === 429 || status === 503) {
     const retryAfterMs = Number.isFinite(seconds) && seconds > 0 ? Math.min(seconds, 60) * 1_000 : 1_000;
     return { kind: 'refused', retryAfterMs, reason: 'the starter is full or stopping' };
+  }
+  if ([400, 413, 422].includes(status)) {
+    return { kind: 'invalid', reason: `the starter answered with status ${status}` };
   }
   if (status >= 400 && status < 500) {
     const advice = [401, 403].includes(status) ? '; do both have the same secret?' : '';

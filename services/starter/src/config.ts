@@ -240,7 +240,8 @@ export const starterSettings = {
     name: 'STADION_STOP_GRACE',
     unit: 'seconds',
     min: 0,
-    max: 3_600,
+    // Compose files and the systemd unit give the whole stop two minutes.
+    max: 90,
     default: 10,
     meaning: 'When the starter is told to stop: how long running scripts may take to end by themselves.',
   },

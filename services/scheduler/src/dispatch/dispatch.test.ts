@@ -322,6 +322,49 @@ describe('the dispatcher', () => {
     expect(task?.output).toContain('The run was lost');
   });
 
+  it('does not take back an attempt whose repeated push is refused: the first may have arrived', async () => {
+    starter.behaviour.hang = true;
+    const url = await startScheduler();
+    const id = await store.submitTask(newTask());
+    await untilPushed(1);
+    starter.behaviour.hang = false;
+    starter.behaviour.answer = () => {
+      throw new Refusal('busy', 'full', { retryAfterS: 1 });
+    };
+    now = new Date(Date.now() + 11_000);
+    await beat(url);
+    await untilPushed(2);
+    starter.behaviour.answer = () => {};
+    await until(
+      async () => {
+        await beat(url);
+        return starter.pushed.length;
+      },
+      (count) => count >= 3,
+    );
+    expect(await stateOf(id)).toBe('starting');
+    expect(new Set(starter.pushed.map((request) => request.attempt_id)).size).toBe(1);
+  });
+
+  it('ends a run that its starter can never take, and goes on with the others', async () => {
+    starter.behaviour.answer = ({ script_url: scriptUrl }) => {
+      if (scriptUrl?.includes('huge')) throw new Refusal('too_large', 'too large');
+    };
+    await startScheduler();
+    const huge = await store.submitTask(newTask({ scriptUrl: 'http://files/huge.py' }));
+    const ordinary = await store.submitTask(newTask());
+    const task = await until(
+      () => store.getTask(huge),
+      (found) => found?.state === 'failed',
+    );
+    expect(task).toMatchObject({ cause: 'script_invalid', returnCode: -1 });
+    expect(task?.output).toMatch(/^Script invalid!\n.*413/);
+    await until(
+      () => starter.pushed.map((request) => request.script_id),
+      (pushed) => pushed.includes(ordinary),
+    );
+  });
+
   it('picks up what was queued before it started', async () => {
     await store.migrate();
     await store.submitTask(newTask());

@@ -26,12 +26,16 @@ export interface DispatcherOptions {
   /** A starter that was not heard of for longer gets nothing, in milliseconds. */
   starterSilentMs: number;
   logger: Logger;
-  /** Delays before the host application is asked again, in milliseconds. */
-  hostRetriesMs?: readonly number[];
+  /** How soon a host application that is away is asked again, in milliseconds. */
+  hostRetryMs?: number;
+  /** For how long a run waits for a host application that is away, in milliseconds. */
+  hostPatienceMs?: number;
 }
 
 /** Tasks claimed in one transaction. */
 const batchSize = 64;
+/** For so long after a claim no heartbeat makes another replica push the same attempt (see `watch-starters.ts`). */
+const aloneMs = 8_000;
 
 export class Dispatcher implements PeriodicTask {
   readonly name = 'dispatch';
@@ -56,10 +60,22 @@ export class Dispatcher implements PeriodicTask {
     return { claimed };
   }
 
-  /** Pushes an attempt to its starter, unless a push of it is under way. The same attempt may be pushed again. */
+  /** Pushes a fresh claim to its starter. */
   push(claim: Claim): void {
+    // An original starter lists nothing, so nobody else ever pushes to it.
+    const aloneUntil = this.#isForOriginal(claim) ? Infinity : performance.now() + aloneMs;
+    this.#track(claim, () => performance.now() < aloneUntil);
+  }
+
+  /** Pushes an attempt again that its starter does not list. Another replica may be doing the same. */
+  pushAgain(claim: Claim): void {
+    this.#track(claim, () => false);
+  }
+
+  /** `isAlone`: certainly nobody else pushes this attempt just now. */
+  #track(claim: Claim, isAlone: () => boolean): void {
     if (this.#pushes.has(claim.attemptId)) return;
-    const pushing = this.#push(claim)
+    const pushing = this.#push(claim, isAlone)
       .catch((error: unknown) => {
         // The store is away: the attempt stays `starting` and the next heartbeats bring it up again.
         this.options.logger.error({ err: error, ...ids(claim) }, 'dispatch failed midway');
@@ -74,10 +90,10 @@ export class Dispatcher implements PeriodicTask {
     await Promise.allSettled(this.#pushes.values());
   }
 
-  async #push(claim: Claim): Promise<void> {
+  async #push(claim: Claim, isAlone: () => boolean): Promise<void> {
     const { store, logger } = this.options;
     const toOriginal = this.#isForOriginal(claim);
-    const location = await this.#locateScript(claim);
+    const location = await this.#locateScript(claim, isAlone);
     if (!location) return;
     const outcome = await this.#send(claim, location);
     switch (outcome.kind) {
@@ -89,10 +105,24 @@ export class Dispatcher implements PeriodicTask {
       case 'refused':
         logger.warn(
           { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
-          'attempt refused; task stays queued',
+          'attempt refused; the task waits',
         );
         await store.refuseStarterUntil(claim.starterId, outcome.retryAfterMs);
-        await store.releaseAttempt(claim.task.id, claim.attemptId);
+        // Otherwise the starter may have taken another push of it meanwhile; the next heartbeat tells.
+        if (isAlone()) await store.releaseAttempt(claim.task.id, claim.attemptId);
+        return;
+      case 'invalid':
+        logger.error(
+          { ...ids(claim), starterId: claim.starterId, reason: outcome.reason },
+          'run cannot be taken',
+        );
+        await store.refuseTask({
+          taskId: claim.task.id,
+          attemptId: claim.attemptId,
+          output: `${fixedOutput.scriptInvalid}\nThe run could not be handed over: ${outcome.reason}.`,
+          returnCode: -1,
+          cause: 'script_invalid',
+        });
         return;
       case 'unknown':
         logger.warn(
@@ -135,12 +165,16 @@ export class Dispatcher implements PeriodicTask {
     };
   }
 
-  /** Undefined when the attempt is over: refused by the host application, or put off because we are stopping. */
-  async #locateScript(claim: Claim): Promise<ScriptLocation | undefined> {
+  /**
+   * Undefined when there is nothing to push: the host application refused for good, or is away. While it is away the
+   * attempt stays `starting` and is pushed again by the heartbeats, until patience ends.
+   */
+  async #locateScript(claim: Claim, isAlone: () => boolean): Promise<ScriptLocation | undefined> {
     const { task } = claim;
     if (task.scriptUrl) return { scriptUrl: task.scriptUrl, apiToken: task.apiToken };
-    const { store, host, logger, hostRetriesMs = [500, 2_000, 5_000] } = this.options;
-    for (let tries = 0; ; tries += 1) {
+    const { store, host, logger, hostRetryMs = 500, hostPatienceMs = 600_000 } = this.options;
+    const patienceEndsAt = (task.assignedAt?.getTime() ?? Date.now()) + hostPatienceMs;
+    for (;;) {
       try {
         return await host.locateScript(task.baseUuid, task.scriptName, this.#stop.signal);
       } catch (error) {
@@ -149,10 +183,10 @@ export class Dispatcher implements PeriodicTask {
           if (this.#isForOriginal(claim)) await store.releaseAttempt(task.id, claim.attemptId);
           return undefined;
         }
-        const retryMs = hostRetriesMs[tries];
         const refusal = error instanceof HostRefusal ? error : undefined;
-        if (refusal?.passing && retryMs !== undefined) {
-          await pause(retryMs, this.#stop.signal);
+        if (refusal?.passing && Date.now() < patienceEndsAt) {
+          if (!isAlone()) return undefined;
+          await pause(hostRetryMs, this.#stop.signal);
           continue;
         }
         logger.warn(

@@ -2,7 +2,7 @@
  * The routes that host applications call; runs here, logs and statistics in their own files. Only these files know the
  * host API's field names; actions get and give the glossary's words.
  */
-import { maxRequestBytes, submitRunRequest, type SubmitRunRequest } from '@stadion/contracts';
+import { type Json, maxRequestBytes, submitRunRequest, type SubmitRunRequest } from '@stadion/contracts';
 import { parseWith, Refusal, type Route } from '@stadion/service-kit';
 import type { Request } from 'express';
 import { isSameBase } from '../tasks/run-history.js';
@@ -39,6 +39,7 @@ export function hostRoutes(actions: HostActions, options: { timeZone: string }):
           throw new Refusal('bad_request', 'Bad request: the body must be a JSON object.');
         }
         const run = parseWith(submitRunRequest, body);
+        refuseSwollenContext(run.context_data ?? null);
         const taskId = await actions.submitTask(taskOf(run), limitOf(run.scripts_running_limit));
         sendHostJson(response, { script_id: taskId });
       },
@@ -104,4 +105,13 @@ function queryText(request: Request, name: string): string {
     throw new Refusal('invalid_field', `Parameters invalid: ${name} ${problem}`, { field: name });
   }
   return value;
+}
+
+/** Numbers like 1e20 are written out in full when they are stored, so that a small body may become a large statement. */
+function refuseSwollenContext(context: Json): void {
+  if (Buffer.byteLength(JSON.stringify(context)) > maxRequestBytes) {
+    throw new Refusal('too_large', `context_data takes more than ${maxRequestBytes} bytes to store.`, {
+      field: 'context_data',
+    });
+  }
 }

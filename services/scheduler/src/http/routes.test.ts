@@ -215,6 +215,14 @@ describe('POST /run-script/', () => {
     expect([tooLarge.status, tooLarge.body.code]).toEqual([413, 'too_large']);
   });
 
+  it('refuses context that is small as it was sent and large as it is stored', async () => {
+    const swollen = `[${Array(900_000).fill('1e20').join(',')}]`;
+    const { dtable_uuid, script_name, owner } = validRun;
+    const names = JSON.stringify({ dtable_uuid, script_name, owner }).slice(1, -1);
+    const answer = await submit(`{${names},"context_data":${swollen}}`);
+    expect([answer.status, answer.body.field]).toEqual([413, 'context_data']);
+  });
+
   it('never answers 5xx, and changes no other run, whatever it is sent', async () => {
     const neighbour = await submitted();
     const before = (await read(neighbour)).text;

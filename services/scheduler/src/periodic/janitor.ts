@@ -41,6 +41,7 @@ export function janitorTasks(options: JanitorOptions): PeriodicTask[] {
           timeLimitMs: options.timeLimitS * 1_000,
           graceMs: options.overdueGraceS * 1_000,
           startGraceMs,
+          listenedMs: options.starterLostS * 1_000,
           batch: batchSize,
         }),
       }),

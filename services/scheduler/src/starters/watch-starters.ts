@@ -14,7 +14,7 @@ export interface WatchStartersOptions {
   starterUrls: readonly string[];
   logger: Logger;
   /** Pushes an attempt again; its starter runs it at most once. */
-  push(claim: Claim): void;
+  pushAgain(claim: Claim): void;
   /** Called when a starter was heard of: it may have free slots. */
   onHeartbeat(): void;
 }
@@ -48,7 +48,7 @@ export class WatchStarters implements PeriodicTask {
         const task = await store.getTask(orphan.taskId);
         if (task?.attemptId !== orphan.attemptId) continue;
         logger.warn(ids, 'the starter does not hold an attempt it was given; pushing it again');
-        this.options.push({
+        this.options.pushAgain({
           task,
           attemptId: orphan.attemptId,
           starterId: status.starter_id,

@@ -19,10 +19,18 @@ export async function expireOverdue(
     timeLimitMs,
     graceMs,
     startGraceMs,
+    listenedMs = 0,
     batch = usualBatch,
-  }: { timeLimitMs: number; graceMs: number; startGraceMs: number; batch?: number },
+  }: {
+    timeLimitMs: number;
+    graceMs: number;
+    startGraceMs: number;
+    listenedMs?: number;
+    batch?: number;
+  },
 ): Promise<number> {
   const { dialect } = database;
+  if (listenedMs > 0 && !(await haveListenedFor(database, listenedMs))) return 0;
   const overdueMs = timeLimitMs + graceMs;
   const isOverdue = (query: Knex.QueryBuilder) =>
     query

@@ -796,6 +796,28 @@ export function describeStoreContract(
         expect(await store.getTask(claim.task.id)).toMatchObject({ state: 'timed_out', startedAt: null });
       });
 
+      test('after everything was away for longer than limit and grace, a true result still comes in time', async () => {
+        const claim = await running();
+        const listening = { ...rule, listenedMs: minute };
+        await store.expireOverdue(listening);
+        now += 20 * minute;
+        expect(await store.expireOverdue(listening)).toBe(0);
+        expect(await store.finishAttempt(resultOf(claim))).toBe('moved');
+      });
+
+      test('ends one whose result does not come once somebody has listened for long enough', async () => {
+        await running();
+        const listening = { ...rule, listenedMs: minute };
+        now += 20 * minute;
+        let ended = await store.expireOverdue(listening);
+        for (let passes = 0; passes < 6; passes += 1) {
+          expect(ended).toBe(0);
+          now += 10_000;
+          ended = await store.expireOverdue(listening);
+        }
+        expect(ended).toBe(1);
+      });
+
       test('does at most a batch at once', async () => {
         for (let index = 0; index < 3; index += 1) await running();
         now += hour;

@@ -91,12 +91,15 @@ export interface Store {
 
   /**
    * Ends, as timed out, scripts that run for longer than limit + grace since their *start*; and attempts of which
-   * nobody ever said that they started, once `startGraceMs` more have passed since they were assigned.
+   * nobody ever said that they started, once `startGraceMs` more have passed since they were assigned. Nobody, until
+   * somebody has listened for `listenedMs`: after all schedulers or the database were away, the results that wait in
+   * the starters' spools come first.
    */
   expireOverdue(rule: {
     timeLimitMs: number;
     graceMs: number;
     startGraceMs: number;
+    listenedMs?: number;
     batch?: number;
   }): Promise<number>;
   /**
