@@ -138,7 +138,7 @@ it.each([
   [['--port', '99999'], /STADION_PORT must be a whole number/],
   [['--wat'], /Unknown option '--wat'/],
   [['nowhere.py'], /nowhere\.py cannot be read/],
-  [['README.md'], /must be a Python file/],
+  [['README.md'], /must be Python \(\.py\) or JavaScript/],
 ])('says what is wrong with %j', async (args, message) => {
   const { code, output } = await start(args).ended;
   expect(output).toMatch(message);
