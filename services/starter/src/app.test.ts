@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fixedOutput, starterStatus } from '@stadion/contracts';
 import { deriveKey, signToken } from '@stadion/service-kit';
 import { eventually } from '@stadion/testkit';
 import request from 'supertest';
+import { Exchange } from './exchange/exchange.js';
 import { SandboxStartError } from './executors/executor.js';
 import { StandInExecutor, type StandInSandbox } from './testing/stand-in-executor.js';
 import { type Stage, setStage, testSecret } from './testing/starter-harness.js';
@@ -22,6 +24,23 @@ function holding(): StandInExecutor {
   const executor = new StandInExecutor();
   executor.script = () => undefined;
   return executor;
+}
+/** On disk as an attempt is from the moment that its script may run. */
+async function plantLaunched() {
+  const dispatch = stage.scheduler.dispatchOf(script());
+  const exchange = await stage.exchange();
+  await exchange.journal(dispatch);
+  await exchange.prepareScripts(dispatch.attempt_id, Buffer.from(''), '');
+  await exchange.markLaunching(dispatch.attempt_id);
+  return dispatch;
+}
+/** No result can be written while its script's folder is there, as when that fills the disk. */
+function fillDiskByScripts(): void {
+  const original = Object.getOwnPropertyDescriptor(Exchange.prototype, 'spool')?.value as Exchange['spool'];
+  jest.spyOn(Exchange.prototype, 'spool').mockImplementation(async function (this: Exchange, id, result) {
+    if (existsSync(this.scriptsDir(id))) throw Object.assign(new Error('disk full'), { code: 'ENOSPC' });
+    await original.call(this, id, result);
+  });
 }
 async function sandboxOf(executor: StandInExecutor, attemptId: string): Promise<StandInSandbox> {
   return await eventually(() => executor.sandboxes.get(attemptId));
@@ -213,6 +232,51 @@ describe('the story of an attempt', () => {
     });
   });
 
+  test('an engine that is away is waited for: its runs are late, not failed, and new ones are refused meanwhile', async () => {
+    const executor = new StandInExecutor();
+    const { url } = await stage.start({ executor });
+    const dispatch = stage.scheduler.dispatchOf(script());
+    const refused: number[] = [];
+    let tries = 0;
+    let leftoverRemoved = false;
+    executor.leftovers = () => {
+      const remove = () => Promise.resolve(void (leftoverRemoved = true));
+      return Promise.resolve([{ attemptId: dispatch.attempt_id, running: false, remove }]);
+    };
+    executor.beforeStart = async () => {
+      tries += 1;
+      executor.ready = tries > 1;
+      if (tries === 1) throw new SandboxStartError('engine_unavailable', 'The engine does not answer.');
+      refused.push((await stage.scheduler.dispatch(url, stage.scheduler.dispatchOf(script()))).status);
+    };
+    // Away for this question, too.
+    jest.spyOn(executor, 'leftovers').mockRejectedValueOnce(new Error('away'));
+    await stage.scheduler.dispatch(url, dispatch);
+    expect(await stage.scheduler.resultOf(dispatch.attempt_id)).toMatchObject({
+      success: true,
+      cause: 'exit',
+    });
+    expect(refused).toEqual([503]);
+    expect(leftoverRemoved).toBe(true);
+    expect(executor.started).toEqual([dispatch.attempt_id]);
+  });
+
+  test('waiting for an engine that is away does not hold up a stop', async () => {
+    const executor = new StandInExecutor();
+    let tries = 0;
+    executor.beforeStart = () => {
+      tries += 1;
+      throw new SandboxStartError('engine_unavailable', 'The engine does not answer.');
+    };
+    const { url, stop } = await stage.start({ executor });
+    const dispatch = stage.scheduler.dispatchOf(script());
+    await stage.scheduler.dispatch(url, dispatch);
+    await eventually(() => tries === 2);
+    await stop();
+    expect(await stage.scheduler.resultOf(dispatch.attempt_id)).toMatchObject({ cause: 'starter_restarted' });
+    expect(executor.started).toEqual([]);
+  });
+
   test('an executor that throws something else is a fault of ours: reported, and not shown', async () => {
     const executor = new StandInExecutor();
     executor.beforeStart = () => {
@@ -296,6 +360,31 @@ describe('slots and repetition', () => {
     expect(executor.started).toEqual([dispatch.attempt_id]);
   });
 
+  test.each(['launching', 'result'] as const)(
+    'an attempt of which only its folder (%s) is known is not run again, and its end is told by the sweep',
+    async (left) => {
+      const { url, starter, executor } = await stage.start();
+      const dispatch = await plantLaunched();
+      if (left === 'result') {
+        const report = { script_id: dispatch.script_id, success: true, return_code: 0, output: 'kept\n' };
+        const exchange = await stage.exchange();
+        await exchange.spool(dispatch.attempt_id, { runToken: dispatch.run_token, report });
+      }
+      // Not even a journal that cannot be written may take the folder away.
+      jest.spyOn(Exchange.prototype, 'journal').mockRejectedValueOnce(new Error('disk full'));
+      for (let times = 0; times < 2; times += 1) {
+        expect((await stage.scheduler.dispatch(url, dispatch)).body).toBe('Received');
+      }
+      expect(await folders()).toEqual([dispatch.attempt_id]);
+      expect(executor.started).toEqual([]);
+      await starter.sweep();
+      expect(await stage.scheduler.resultOf(dispatch.attempt_id)).toMatchObject(
+        left === 'result' ? { output: 'kept\n' } : { cause: 'engine_error' },
+      );
+      expect(executor.started).toEqual([]);
+    },
+  );
+
   test('a starter whose executor is not ready refuses instead of failing runs', async () => {
     const executor = new StandInExecutor();
     executor.ready = false;
@@ -360,6 +449,16 @@ describe('what an earlier process left', () => {
     expect(executor.started).toEqual([dispatch.attempt_id]);
     expect(executor.sandboxes.size).toBe(0);
     await eventually(async () => (await folders()).length === 0);
+  });
+
+  test('R18: a script that filled the disk is told ended all the same, at start and by a sweep', async () => {
+    fillDiskByScripts();
+    const before = await plantLaunched();
+    const { starter } = await stage.start();
+    expect(await stage.scheduler.resultOf(before.attempt_id)).toMatchObject({ cause: 'starter_restarted' });
+    const later = await plantLaunched();
+    await starter.sweep();
+    expect(await stage.scheduler.resultOf(later.attempt_id)).toMatchObject({ cause: 'engine_error' });
   });
 
   test('R18: folders without a journal, strangers and sandboxes of nobody are swept, at start and later', async () => {
@@ -445,6 +544,17 @@ describe('stopping', () => {
     await stage.start({ executor });
     expect((await stage.scheduler.resultOf(waiting.attempt_id)).success).toBe(true);
     expect(executor.started).toEqual([running.attempt_id, waiting.attempt_id]);
+  });
+
+  test('a script that filled the disk and is ended by the stop keeps its output', async () => {
+    fillDiskByScripts();
+    const executor = holding();
+    const { url, stop } = await stage.start({ executor });
+    const dispatch = stage.scheduler.dispatchOf(script());
+    await stage.scheduler.dispatch(url, dispatch);
+    (await sandboxOf(executor, dispatch.attempt_id)).print('so far\n');
+    await stop();
+    expect((await stage.scheduler.resultOf(dispatch.attempt_id)).output).toMatch(/^so far\n.*shut down/);
   });
 
   test('a script that ends within the grace keeps its result', async () => {

@@ -140,6 +140,7 @@ export function createStarter(settings: StarterSettings, parts: StarterParts): S
       allowedHosts: allowHosts(scriptHostsOf(settings)),
       baseEnv: { is_cloud: '1', ...(settings.timeZone ? { TZ: settings.timeZone } : {}) },
       unreadyBecause: () => watch.problem,
+      onEngineUnavailable: () => others.watch.nudge(),
     });
     metrics.show({
       slots: () => settings.slots,

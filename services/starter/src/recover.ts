@@ -4,7 +4,7 @@
  * are reported as ended by the restart. Runs once, before attempts are accepted. `sweepOrphans` is its sibling
  * for what is left over while the starter runs.
  */
-import type { DispatchRequest } from '@stadion/contracts';
+import type { DispatchRequest, ResultReport } from '@stadion/contracts';
 import { type Logger, messageOf } from '@stadion/service-kit';
 import type { Exchange, StoredAttempt } from './exchange/exchange.js';
 import type { Executor, LeftoverSandbox } from './executors/executor.js';
@@ -56,11 +56,21 @@ async function recoverOne(parts: RecoveryParts, stored: StoredAttempt): Promise<
     supervisor.resume(journal.request);
     return 'resumed';
   }
-  const { run_token: runToken, script_id } = journal.request;
-  await exchange.spool(attemptId, { runToken, report: verdictOfRestart(script_id) });
-  outbox.add(attemptId);
-  await exchange.removeScripts(attemptId);
+  await spoolLaunched(parts, journal.request, verdictOfRestart);
   return 'interrupted';
+}
+
+/** The script's folder goes first: it may be what filled the disk, and then no result could ever be written. */
+async function spoolLaunched(
+  { exchange, outbox, logger }: RecoveryParts,
+  { attempt_id: attemptId, run_token: runToken, script_id }: DispatchRequest,
+  verdict: (taskId: number) => ResultReport,
+): Promise<void> {
+  await attemptTo(logger.child({ attemptId }), "remove a script's folder", () =>
+    exchange.removeScripts(attemptId),
+  );
+  await exchange.spool(attemptId, { runToken, report: verdict(script_id) });
+  outbox.add(attemptId);
 }
 
 /** One pass over what nobody holds: sandboxes and folders whose removal failed, and old tombstones. */
@@ -85,18 +95,14 @@ export async function sweepOrphans(
 }
 
 async function sweepOne(parts: RecoveryParts, stored: StoredAttempt): Promise<void> {
-  const { exchange, outbox } = parts;
-  const { attemptId, journal } = stored;
+  const { journal } = stored;
   // Journalled, but not held and never launched: its acceptance failed and was answered so.
   if (stored.buried || (!stored.hasResult && !(journal && stored.launching))) {
     await discard(parts, stored);
     return;
   }
-  if (!stored.hasResult && journal) {
-    const { run_token: runToken, script_id } = journal.request;
-    await exchange.spool(attemptId, { runToken, report: verdictOfFault(script_id) });
-  }
-  outbox.add(attemptId);
+  if (!stored.hasResult && journal) await spoolLaunched(parts, journal.request, verdictOfFault);
+  else parts.outbox.add(stored.attemptId);
 }
 
 /** Without a tombstone an attempt may come again; one that may have run must not. */

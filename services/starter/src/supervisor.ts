@@ -8,7 +8,13 @@ import { type Logger, messageOf, Refusal } from '@stadion/service-kit';
 import type { Exchange } from './exchange/exchange.js';
 import { fetchScript, ScriptFetchError } from './exchange/fetch-script.js';
 import type { AllowedHosts } from './exchange/script-address.js';
-import { type Executor, type Sandbox, type SandboxExit, SandboxStartError } from './executors/executor.js';
+import {
+  type Executor,
+  type Sandbox,
+  type SandboxExit,
+  type SandboxSpec,
+  SandboxStartError,
+} from './executors/executor.js';
 import type { StarterMetrics } from './metrics.js';
 import { type Outbox, pause, reportRunning } from './outbox/outbox.js';
 import { backoffMs } from './outbox/delivery.js';
@@ -40,6 +46,8 @@ export interface SupervisorOptions {
   baseEnv: Readonly<Record<string, string>>;
   /** Why no attempt can be taken just now, if so. */
   unreadyBecause: () => string | undefined;
+  /** A start found the engine away, so `unreadyBecause` may be out of date. */
+  onEngineUnavailable: () => void;
 }
 
 interface Attempt {
@@ -116,7 +124,9 @@ export class Supervisor {
   async #admit(request: DispatchRequest, canWait: boolean): Promise<'accepted' | 'already'> {
     const { exchange, slots, queueLimit } = this.options;
     const id = request.attempt_id;
-    if (await exchange.isBuried(id)) return 'already';
+    // Not held, yet launched: what a failed recovery left, and the sweep's to report. It must not run again.
+    const { buried, launching, hasResult } = await exchange.readAttempt(id);
+    if (buried || launching || hasResult) return 'already';
     if (this.isDraining) throw new Refusal('unavailable', 'The starter is stopping.', { retryAfterS: 5 });
     const problem = this.options.unreadyBecause();
     if (problem !== undefined) {
@@ -132,6 +142,7 @@ export class Supervisor {
     try {
       await exchange.journal(request);
     } catch (error) {
+      // Whoever made it, it was never launched; left there, it could run after a restart although it is refused now.
       await exchange.removeFolder(id).catch(() => undefined);
       this.#held.delete(id);
       throw new Refusal('unavailable', 'The starter cannot write its journal.', {
@@ -217,7 +228,7 @@ export class Supervisor {
   }
 
   async #execute(attempt: Attempt, scope: RunScope): Promise<ResultReport | 'not_launched'> {
-    const { exchange, executor, metrics, profiles } = this.options;
+    const { exchange, metrics, profiles } = this.options;
     const { request, logger } = attempt;
     const id = request.attempt_id;
     const draining = this.#draining.signal;
@@ -253,7 +264,7 @@ export class Supervisor {
     const timeLimitS = Math.min(request.time_limit_s ?? Infinity, profile.timeLimitS);
     const tooLate = AbortSignal.timeout(longestStartMs);
     try {
-      scope.sandbox = await executor.start(
+      scope.sandbox = await this.#startPatiently(
         {
           attemptId: id,
           taskId: request.script_id,
@@ -266,6 +277,7 @@ export class Supervisor {
           onOutput: (stream, chunk) => collector.add(stream, chunk),
         },
         AbortSignal.any([draining, tooLate]),
+        logger,
       );
     } catch (error) {
       if (draining.aborted) return verdictOfRestart(request.script_id);
@@ -301,6 +313,35 @@ export class Supervisor {
     });
     metrics.runSeconds.observe(report.spend_time ?? 0);
     return report;
+  }
+
+  /** An engine that is away (its restart, an update) is waited for until `signal` is aborted: nothing ran yet. */
+  async #startPatiently(spec: SandboxSpec, signal: AbortSignal, logger: Logger): Promise<Sandbox> {
+    const { executor, onEngineUnavailable } = this.options;
+    for (let failures = 0; ; failures += 1) {
+      signal.throwIfAborted();
+      try {
+        if (failures > 0) await this.#removeLeftover(spec.attemptId);
+        return await executor.start(spec, signal);
+      } catch (error) {
+        const isAway = error instanceof SandboxStartError && error.reason === 'engine_unavailable';
+        if (!isAway || signal.aborted) throw error;
+        if (failures === 0) logger.warn({ err: error.cause ?? error }, 'the engine is away; waiting for it');
+        onEngineUnavailable();
+        await pause(Math.min(5_000, 500 * 2 ** Math.min(failures, 4)), signal);
+      }
+    }
+  }
+
+  /** What a failed start could not take away with the engine gone; it has the name that the next try needs. */
+  async #removeLeftover(attemptId: string): Promise<void> {
+    try {
+      const leftovers = await this.options.executor.leftovers();
+      for (const leftover of leftovers) if (leftover.attemptId === attemptId) await leftover.remove();
+    } catch (error) {
+      const sentence = 'The engine that runs scripts does not answer, so the script could not be started.';
+      throw new SandboxStartError('engine_unavailable', sentence, { cause: error });
+    }
   }
 
   /** Waits for the script's end, and brings it about at the time limit or when the starter must go. */
@@ -354,11 +395,12 @@ export class Supervisor {
 
   /** The disk is full, or worse: the result waits in memory, and its slot with it. */
   async #spoolAtLast(attempt: Attempt, report: ResultReport, scope: RunScope): Promise<boolean> {
-    for (let failures = 3; !this.#ending.signal.aborted; failures += 1) {
-      await pause(backoffMs(failures), this.#ending.signal);
+    for (let failures = 3; ; failures += 1) {
+      // At once too: the script's folder is gone now, and it may be what filled the disk.
       if (await this.#spool(attempt, report, scope)) return true;
+      if (this.#ending.signal.aborted) return false;
+      await pause(backoffMs(failures), this.#ending.signal);
     }
-    return false;
   }
 
   /** Sandbox and scripts go at once; what cannot be removed now, the sweep removes. */

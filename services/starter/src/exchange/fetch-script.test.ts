@@ -1,6 +1,7 @@
+import type { ServerResponse } from 'node:http';
 import net from 'node:net';
-import { type FakeHostApp, fakeHostApp } from '@stadion/testkit';
-import { fetchScript, maxScriptBytes, ScriptFetchError } from './fetch-script.js';
+import { eventually, type FakeHostApp, fakeHostApp } from '@stadion/testkit';
+import { type FetchOptions, fetchScript, maxScriptBytes, ScriptFetchError } from './fetch-script.js';
 import { allowHosts, checkAddress } from './script-address.js';
 
 let host: FakeHostApp;
@@ -15,11 +16,14 @@ afterAll(async () => {
 
 const hostOf = (url: string) => new URL(url).host;
 
-function fetchFrom(url: string | null, options: { signal?: AbortSignal; timeoutMs?: number } = {}) {
+type Options = Partial<Pick<FetchOptions, 'signal' | 'timeoutMs' | 'retryWaitsMs'>>;
+
+function fetchFrom(url: string | null, options: Options = {}) {
   return fetchScript(url, {
     allowed: allowHosts([hostOf(host.url)]),
-    signal: options.signal ?? new AbortController().signal,
-    ...(options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs }),
+    signal: new AbortController().signal,
+    retryWaitsMs: [10, 20],
+    ...options,
   });
 }
 
@@ -100,6 +104,59 @@ test('an aborted download rejects with the reason of the signal', async () => {
   const reason = new Error('stopping');
   setImmediate(() => abort.abort(reason));
   await expect(download).rejects.toBe(reason);
+});
+
+describe('a host that could answer better in a moment', () => {
+  /** Fails as often as it is told, then serves the script; answers its URL and how often it was asked. */
+  function failing(times: number, fail: (response: ServerResponse) => void) {
+    let asked = 0;
+    const url = host.at('/flaky.py', (_request, response) => {
+      asked += 1;
+      if (asked <= times) fail(response);
+      else response.end('print(1)');
+    });
+    return { url, asked: () => asked };
+  }
+  const answering =
+    (status: number) =>
+    (response: ServerResponse): void => {
+      response.writeHead(status).end();
+    };
+  const half = (response: ServerResponse): void => {
+    response.writeHead(200, { 'Content-Length': 1000 });
+    response.write('print(', () => void response.destroy());
+  };
+
+  test.each([
+    ...[429, 500, 502, 503, 504].map((status) => [`answers ${status}`, answering(status)] as const),
+    ['hangs up', (response: ServerResponse): void => void response.destroy()] as const,
+    ['hangs up in the middle', half] as const,
+  ])('is asked again when it %s, up to three times', async (_what, fail) => {
+    const twice = failing(2, fail);
+    expect((await fetchFrom(twice.url)).toString()).toBe('print(1)');
+    const always = failing(Infinity, fail);
+    expect((await failureOf(fetchFrom(always.url))).output).toMatch(/answered \d|cannot be reached/);
+    expect(always.asked()).toBe(3);
+  });
+
+  test.each([400, 401, 403, 404, 410, 304])('is not asked again when it answers %i', async (status) => {
+    const refusing = failing(1, answering(status));
+    expect((await failureOf(fetchFrom(refusing.url))).output).toContain(`answered ${status}.`);
+    expect(refusing.asked()).toBe(1);
+  });
+
+  test('is not waited for beyond the timeout of the whole, nor once nobody wants the script', async () => {
+    const away = failing(Infinity, answering(503));
+    const given = { timeoutMs: 500, retryWaitsMs: [60_000] };
+    expect((await failureOf(fetchFrom(away.url, given))).output).toContain('answered 503.');
+    const abort = new AbortController();
+    const download = fetchFrom(away.url, { signal: abort.signal, retryWaitsMs: [60_000] });
+    const rejected = expect(download).rejects.toThrow('stopping');
+    await eventually(() => away.asked() === 2);
+    abort.abort(new Error('stopping'));
+    await rejected;
+    expect(away.asked()).toBe(2);
+  });
 });
 
 test('a host that is not there is told apart from a refusal', async () => {

@@ -4,6 +4,7 @@
  */
 import { Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { setTimeout as pause } from 'node:timers/promises';
 import axios from 'axios';
 import { fixedOutput } from '@stadion/contracts';
 import { codeOf } from '@stadion/service-kit';
@@ -12,6 +13,8 @@ import { AddressRefused, type AllowedHosts, checkAddress } from './script-addres
 
 export const maxScriptBytes = 10 * 1024 * 1024;
 const maxRedirects = 5;
+/** Before each further try, when it looks as if the host could answer better in a moment (its restart, an update). */
+const usualRetryWaitsMs = [500, 2_000];
 // Connections are not kept: one that the host closes in the moment it is used again would fail a run.
 const httpAgent = new HttpAgent({ keepAlive: false });
 const httpsAgent = new HttpsAgent({ keepAlive: false });
@@ -19,8 +22,10 @@ const httpsAgent = new HttpsAgent({ keepAlive: false });
 export interface FetchOptions {
   allowed: AllowedHosts;
   signal: AbortSignal;
-  /** All hops and the whole body together. */
+  /** All tries, hops and the whole body together. */
   timeoutMs?: number;
+  /** Shorter in tests. */
+  retryWaitsMs?: readonly number[];
 }
 
 /** There is no script to run. `output` is what the task's owner reads. */
@@ -28,6 +33,8 @@ export class ScriptFetchError extends Error {
   constructor(
     readonly attemptCause: 'script_unavailable' | 'script_invalid',
     readonly output: string,
+    /** The same may succeed in a moment. */
+    readonly isPassing = false,
   ) {
     super(output);
     this.name = 'ScriptFetchError';
@@ -45,16 +52,30 @@ export async function fetchScript(
   const timeoutMs = options.timeoutMs ?? 60_000;
   const timeout = AbortSignal.timeout(timeoutMs);
   const signal = AbortSignal.any([options.signal, timeout]);
-  try {
-    const body = await follow(address, options.allowed, signal);
-    return await readCapped(body, signal);
-  } catch (error) {
-    options.signal.throwIfAborted();
-    if (error instanceof ScriptFetchError) throw error;
-    if (error instanceof AddressRefused) throw unavailable(error.message);
-    if (timeout.aborted) throw unavailable(`The download took longer than ${timeoutMs / 1000} seconds.`);
-    throw unavailable(`The host of the script cannot be reached (${codeOf(error) ?? 'connection failed'}).`);
+  const waitsMs = options.retryWaitsMs ?? usualRetryWaitsMs;
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const body = await follow(address, options.allowed, signal);
+      return await readCapped(body, signal);
+    } catch (error) {
+      options.signal.throwIfAborted();
+      const failure = timeout.aborted
+        ? unavailable(`The download took longer than ${timeoutMs / 1000} seconds.`)
+        : failureOf(error);
+      const waitMs = waitsMs[tries];
+      if (!failure.isPassing || waitMs === undefined) throw failure;
+      await pause(waitMs, undefined, { signal }).catch(() => undefined);
+      options.signal.throwIfAborted();
+      if (timeout.aborted) throw failure;
+    }
   }
+}
+
+function failureOf(error: unknown): ScriptFetchError {
+  if (error instanceof ScriptFetchError) return error;
+  if (error instanceof AddressRefused) return unavailable(error.message);
+  const reason = codeOf(error) ?? 'connection failed';
+  return unavailable(`The host of the script cannot be reached (${reason}).`, true);
 }
 
 async function follow(address: string, allowed: AllowedHosts, signal: AbortSignal): Promise<IncomingMessage> {
@@ -80,7 +101,8 @@ async function follow(address: string, allowed: AllowedHosts, signal: AbortSigna
     }
     if (response.status !== 200) {
       response.data.destroy();
-      throw unavailable(`The host ${url.host} answered ${response.status}.`);
+      const isPassing = response.status >= 500 || response.status === 429;
+      throw unavailable(`The host ${url.host} answered ${response.status}.`, isPassing);
     }
     return response.data;
   }
@@ -101,7 +123,9 @@ async function readCapped(body: IncomingMessage, signal: AbortSignal): Promise<B
       if (size > maxScriptBytes) throw tooLarge();
       chunks.push(chunk);
     }
-    if (!body.complete) throw unavailable('The host closed the connection before the script was complete.');
+    if (!body.complete) {
+      throw unavailable('The host closed the connection before the script was complete.', true);
+    }
     return Buffer.concat(chunks);
   } finally {
     signal.removeEventListener('abort', abort);
@@ -109,8 +133,8 @@ async function readCapped(body: IncomingMessage, signal: AbortSignal): Promise<B
   }
 }
 
-function unavailable(reason: string): ScriptFetchError {
-  return new ScriptFetchError('script_unavailable', `${fixedOutput.scriptUnavailable}\n${reason}`);
+function unavailable(reason: string, isPassing = false): ScriptFetchError {
+  return new ScriptFetchError('script_unavailable', `${fixedOutput.scriptUnavailable}\n${reason}`, isPassing);
 }
 
 function tooLarge(): ScriptFetchError {

@@ -116,7 +116,10 @@ export interface ExecutorHealth {
   problem?: string;
 }
 
-/** A sandbox could not be started. `userMessage` is fit for the script's owner; `cause` is for the log. */
+/**
+ * A sandbox could not be started. `userMessage` is fit for the script's owner; `cause` is for the log.
+ * `engine_unavailable`: the script certainly did not start, and a later try may succeed; it is tried again.
+ */
 export class SandboxStartError extends Error {
   constructor(
     readonly reason: 'image_missing' | 'engine_unavailable' | 'engine_error',

@@ -2,12 +2,13 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLogger, deriveKey } from '@stadion/service-kit';
-import { eventually, type FakeScheduler, fakeScheduler } from '@stadion/testkit';
+import { eventually, type FakeScheduler, fakeScheduler, startLoopbackServer } from '@stadion/testkit';
 import { Exchange } from '../exchange/exchange.js';
 import { testSecret } from '../testing/starter-harness.js';
 import { backoffMs, deliveryOf } from './delivery.js';
-import { Outbox } from './outbox.js';
-import { createSchedulerClient } from './scheduler-client.js';
+import { createOriginalSchedulerClient, noRunToken, routeByOrigin } from './original-scheduler.js';
+import { Outbox, pause } from './outbox.js';
+import { createSchedulerClient, type SchedulerClient } from './scheduler-client.js';
 
 describe('what an answer means', () => {
   test.each([
@@ -47,10 +48,12 @@ describe('the outbox', () => {
   let outbox: Outbox;
   const settled: string[] = [];
 
-  function openOutbox(): Outbox {
+  function openOutbox(
+    client: SchedulerClient = createSchedulerClient(scheduler.url, deriveKey(testSecret, 'starter')),
+  ): Outbox {
     return new Outbox({
       exchange,
-      client: createSchedulerClient(scheduler.url, deriveKey(testSecret, 'starter')),
+      client,
       logger: createLogger({ service: 'test', level: 'silent' }),
       onSettled: (kind) => settled.push(kind),
     });
@@ -69,11 +72,11 @@ describe('the outbox', () => {
     await rm(dir, { recursive: true });
   });
 
-  async function spooled(output = 'x\n'): Promise<string> {
+  async function spooled(output = 'x\n', runToken?: string): Promise<string> {
     const request = scheduler.dispatchOf(null);
     await exchange.journal(request);
     const report = { script_id: request.script_id, success: true, return_code: 0, output };
-    await exchange.spool(request.attempt_id, { runToken: request.run_token, report });
+    await exchange.spool(request.attempt_id, { runToken: runToken ?? request.run_token, report });
     return request.attempt_id;
   }
 
@@ -164,6 +167,40 @@ describe('the outbox', () => {
     await outbox.stop();
     expect(scheduler.posts).toBe(4);
     expect((await readdir(join(dir, 'attempts'))).length).toBe(10);
+  });
+
+  test('a scheduler that hangs does not hold up results for the other one', async () => {
+    const other = await startLoopbackServer(() => undefined); // Takes the request and never answers.
+    const ours = createSchedulerClient(scheduler.url, deriveKey(testSecret, 'starter'));
+    outbox = openOutbox(routeByOrigin(ours, createOriginalSchedulerClient(other.url)));
+    try {
+      for (let count = 0; count < 10; count += 1) outbox.add(await spooled('x', noRunToken));
+      const id = await spooled();
+      outbox.add(id);
+      expect((await scheduler.resultOf(id)).output).toBe('x\n');
+      expect(outbox.size).toBe(10);
+    } finally {
+      await outbox.stop();
+      await other.close();
+    }
+  });
+
+  test('a result that was not tried yet does not wait behind those that fail again and again', async () => {
+    const posted: number[] = [];
+    outbox = openOutbox({
+      // Slower to fail than the first waits are long, as a scheduler that hangs.
+      postResult: async ({ report }, signal) => {
+        posted.push(report.script_id);
+        await pause(250, signal);
+        return { kind: 'retry', reason: 'it hangs' };
+      },
+      postRunning: () => Promise.resolve(),
+      postHeartbeat: () => Promise.resolve(),
+      close: () => undefined,
+    });
+    for (const id of await Promise.all(Array.from({ length: 9 }, () => spooled()))) outbox.add(id);
+    await eventually(() => posted.length >= 9);
+    expect(new Set(posted.slice(0, 9)).size).toBe(9);
   });
 
   test('flushing tries at once what was waiting, and gives up in time', async () => {

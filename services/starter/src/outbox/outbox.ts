@@ -5,13 +5,17 @@
 import { messageOf, type Logger } from '@stadion/service-kit';
 import type { Exchange } from '../exchange/exchange.js';
 import { backoffMs, type Delivery } from './delivery.js';
+import { noRunToken } from './original-scheduler.js';
 import type { SchedulerClient } from './scheduler-client.js';
 
+/** For each scheduler: results for one that hangs must not hold up those for the other. */
 const concurrency = 4;
 
 interface Waiting {
   failures: number;
   dueAt: number;
+  /** Not known before the result was read. */
+  scheduler: 'ours' | 'original' | undefined;
 }
 
 export interface OutboxOptions {
@@ -46,7 +50,7 @@ export class Outbox {
   /** The attempt's result is spooled. Safe to call twice. */
   add(attemptId: string): void {
     if (this.#waiting.has(attemptId)) return;
-    this.#waiting.set(attemptId, { failures: 0, dueAt: 0 });
+    this.#waiting.set(attemptId, { failures: 0, dueAt: Date.now(), scheduler: undefined });
     this.#pump();
   }
 
@@ -78,13 +82,26 @@ export class Outbox {
     clearTimeout(this.#timer);
     const now = Date.now();
     let nextDueAt = Infinity;
+    const due: [string, Waiting][] = [];
     for (const [attemptId, waiting] of this.#waiting) {
-      if (this.#underWay.size >= concurrency) return; // Whichever ends first pumps again.
       if (this.#underWay.has(attemptId)) continue;
-      if (waiting.dueAt <= now) this.#begin(attemptId, waiting);
+      if (waiting.dueAt <= now) due.push([attemptId, waiting]);
       else nextDueAt = Math.min(nextDueAt, waiting.dueAt);
     }
+    // Who has waited longest goes first. Who finds no place is pumped again by whichever ends.
+    due.sort(([, a], [, b]) => a.dueAt - b.dueAt);
+    for (const [attemptId, waiting] of due) {
+      if (this.#placesTaken(waiting.scheduler) < concurrency) this.#begin(attemptId, waiting);
+    }
     if (nextDueAt < Infinity) this.#timer = setTimeout(() => this.#pump(), nextDueAt - now);
+  }
+
+  #placesTaken(scheduler: Waiting['scheduler']): number {
+    let taken = 0;
+    for (const attemptId of this.#underWay.keys()) {
+      if (this.#waiting.get(attemptId)?.scheduler === scheduler) taken += 1;
+    }
+    return taken;
   }
 
   #begin(attemptId: string, waiting: Waiting): void {
@@ -109,6 +126,13 @@ export class Outbox {
       logger.error('a spooled result cannot be read; given up');
       await exchange.bury(attemptId);
       return this.#settle(attemptId, 'unreadable');
+    }
+    if (!waiting.scheduler) {
+      const scheduler = result.runToken === noRunToken ? 'original' : 'ours';
+      const isFull = this.#placesTaken(scheduler) >= concurrency;
+      waiting.scheduler = scheduler;
+      if (isFull) return;
+      this.#pump(); // Its place among those not read yet is free.
     }
     const taskLogger = logger.child({ taskId: result.report.script_id });
     const delivery = await client.postResult(result, this.#stop.signal);

@@ -152,9 +152,13 @@ afterEach(async () => {
   engine.close();
 });
 
-type Options = Partial<DockerExecutorSettings> & { network?: string };
+type Options = Partial<DockerExecutorSettings> & { network?: string; protocol?: 'stadion' | 'original' };
 
-function makeExecutor({ network = 'stadion-runners', ...settings }: Options = {}): DockerExecutor {
+function makeExecutor({
+  network = 'stadion-runners',
+  protocol = 'stadion',
+  ...settings
+}: Options = {}): DockerExecutor {
   const executor = new DockerExecutor({
     starterId: 's1',
     engineUrl: `unix://${engine.socketPath}`,
@@ -163,7 +167,7 @@ function makeExecutor({ network = 'stadion-runners', ...settings }: Options = {}
         name: 'python',
         language: 'python',
         image: 'stadion/runner-python:test',
-        protocol: 'stadion',
+        protocol,
         network,
         runtime: null,
       },
@@ -269,6 +273,25 @@ describe('a start', () => {
     engine.onAttach = (socket) => socket.destroy();
     await expect(makeExecutor().start(spec)).rejects.toMatchObject({ reason: 'engine_unavailable' });
     expect(engine.called(/^DELETE \/containers\/c1/)).toHaveLength(1);
+  });
+
+  test('is not engine_unavailable, which is tried again, once a part of the order may have been read', async () => {
+    engine.onAttach = (socket) => void setImmediate(() => socket.pause());
+    const executor = makeExecutor({ timeLimits: { ...patient, quickMs: 1_000 } });
+    const large = { ...spec, env: { api_token: 'x'.repeat(16 * 1024 ** 2) } };
+    await expect(executor.start(large)).rejects.toMatchObject({ reason: 'engine_error' });
+    expect(engine.called(/^POST .*\/start/)).toHaveLength(1);
+    expect(engine.called(/^DELETE \/containers\/c1/)).toHaveLength(1);
+  });
+
+  test('is not engine_unavailable when an original image, which needs no order, may have started', async () => {
+    engine.answer(/^GET \/images/, { status: 200, json: { Config: { Labels: null } } });
+    engine.answer(/^POST .*\/start/, 'never');
+    const executor = makeExecutor({ protocol: 'original', timeLimits: { ...patient, startMs: 300 } });
+    await expect(executor.start(spec)).rejects.toMatchObject({ reason: 'engine_error' });
+    engine.answer(/^POST \/containers\/create/, 'never');
+    const earlier = makeExecutor({ protocol: 'original', timeLimits: { ...patient, createMs: 300 } });
+    await expect(earlier.start(spec)).rejects.toMatchObject({ reason: 'engine_unavailable' });
   });
 
   test('makes the network anew, and then a new container, when somebody removed it', async () => {

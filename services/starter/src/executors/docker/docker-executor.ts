@@ -90,13 +90,21 @@ export class DockerExecutor implements Executor {
   }
 
   async #startOnce(spec: SandboxSpec, profile: SandboxProfile, signal?: AbortSignal): Promise<Sandbox> {
-    const made: Made = { container: undefined, output: undefined };
+    const made: Made = { container: undefined, output: undefined, needsNoOrder: false };
     try {
       return await this.#start(spec, profile, made, signal);
     } catch (error) {
       made.output?.close();
       // Its failure must not hide the first; what stays is found by `leftovers`.
       if (made.container) await this.#engine.removeContainer(made.container).catch(() => undefined);
+      // Not `engine_unavailable`, which is tried again.
+      if (mayHaveRun(made) && error instanceof EngineError && error.kind === 'unavailable') {
+        throw new SandboxStartError(
+          'engine_error',
+          'The Docker engine did not answer any more while the script was being started.',
+          { cause: error },
+        );
+      }
       throw error;
     }
   }
@@ -123,6 +131,7 @@ export class DockerExecutor implements Executor {
     );
     made.output = output;
     signal?.throwIfAborted();
+    made.needsNoOrder = protocol === 'original';
     await this.#engine.limited('start the container', this.#engine.timeLimits.startMs, (abortSignal) =>
       this.#engine.docker.getContainer(containerId).start({ abortSignal }),
     );
@@ -210,6 +219,12 @@ export class DockerExecutor implements Executor {
 interface Made {
   container: string | undefined;
   output: AttachedOutput | undefined;
+  /** The container was told to start, which is all it takes for its script to run. */
+  needsNoOrder: boolean;
+}
+
+function mayHaveRun({ needsNoOrder, output }: Made): boolean {
+  return needsNoOrder || output?.ordered === true;
 }
 
 /** Somebody tidied the network away since, or another starter is making it at this moment too. */

@@ -136,6 +136,7 @@ export class AttachedOutput {
   #lastPieceAt = Date.now();
   #finished = false;
   #endReport: EndReport | undefined;
+  #ordered = false;
 
   constructor(socket: Socket, reportWord: string, onOutput: SandboxSpec['onOutput']) {
     this.#socket = socket;
@@ -163,6 +164,11 @@ export class AttachedOutput {
     });
   }
 
+  /** The order, or a part of it, may have reached the container. */
+  get ordered(): boolean {
+    return this.#ordered;
+  }
+
   /** Hands the order over and ends the container's standard input; rejects if the stream is or gets broken. */
   order(line: string, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -170,9 +176,12 @@ export class AttachedOutput {
       if (this.#finished || this.#socket.destroyed) return broken();
       this.#socket.once('close', broken);
       signal.addEventListener('abort', () => this.#socket.destroy(), { once: true });
-      this.#socket.end(`${line}\n`, () => {
+      this.#ordered = true;
+      // Called on a failure too.
+      this.#socket.end(`${line}\n`, (error?: Error | null) => {
         this.#socket.off('close', broken);
-        resolve();
+        if (error) reject(error);
+        else resolve();
       });
     });
   }

@@ -106,7 +106,7 @@ export class ProcessExecutor implements Executor {
     refuseNul(spec.env);
     const { isolation, ...means } = await this.currentMeans();
     const interpreter = means[languageOf(spec.scriptFile)];
-    if ('problem' in interpreter) throw new SandboxStartError('engine_unavailable', interpreter.problem);
+    if ('problem' in interpreter) throw new SandboxStartError('engine_error', interpreter.problem);
     signal?.throwIfAborted();
     const user = scriptUser();
     const home = await mkdtemp(join(this.options.temporaryDir, 'stadion-home-'));
