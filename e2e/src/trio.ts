@@ -24,6 +24,10 @@ export interface TrioOptions {
   executor: 'docker' | 'process';
   scheduler?: Record<string, string>;
   starter?: Record<string, string>;
+  /** What is in the database before the scheduler first sees it. */
+  prepare?: (database: TestMariaDb) => Promise<void>;
+  /** Scripts by name that the host application serves from the start. */
+  scripts?: Record<string, string>;
 }
 
 export class Trio {
@@ -38,9 +42,13 @@ export class Trio {
 
   static async start(options: TrioOptions): Promise<Trio> {
     const database = await freshMariaDb();
+    await options.prepare?.(database);
     const folder = await mkdtemp(join(tmpdir(), 'stadion-e2e-'));
     const databaseLink = await Link.open(database);
     const host = await fakeHostApp();
+    for (const [name, source] of Object.entries(options.scripts ?? {})) {
+      host.scriptFile(name, { script_url: host.script(scriptPath(name), source) });
+    }
     const schedulerPort = await freePort();
     const starterPort = await freePort();
     const scheduler = new Service('scheduler', folder, schedulerPort, {
@@ -108,8 +116,7 @@ export class Trio {
   }
 
   serve(name: string, source: string | Buffer): string {
-    const path = `/scripts/${encodeURIComponent(name)}`;
-    return this.host.script(path, source);
+    return this.host.script(scriptPath(name), source);
   }
 
   /** What the starter keeps of attempts; empty once every result was acknowledged. */
@@ -260,6 +267,10 @@ export class Link {
   close(): Promise<void> {
     return this.cut();
   }
+}
+
+function scriptPath(name: string): string {
+  return `/scripts/${encodeURIComponent(name)}`;
 }
 
 async function freePort(): Promise<number> {

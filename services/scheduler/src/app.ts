@@ -237,7 +237,8 @@ export function createScheduler(
         loop.start();
         lifecycle.onStop(loop.name, () => loop.stop());
       }
-      for (const loop of [watchLoop, ...originalLoops]) loop.nudge();
+      // What fell due while nobody ran is done now, and not at the next full hour.
+      for (const loop of loops) loop.nudge();
       return { port: listening.port };
     },
     stop(reason) {
