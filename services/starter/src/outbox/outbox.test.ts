@@ -178,7 +178,7 @@ describe('the outbox', () => {
       const id = await spooled();
       outbox.add(id);
       expect((await scheduler.resultOf(id)).output).toBe('x\n');
-      expect(outbox.size).toBe(10);
+      await eventually(() => outbox.size === 10);
     } finally {
       await outbox.stop();
       await other.close();
