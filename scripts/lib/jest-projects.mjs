@@ -8,7 +8,8 @@ import { repoRoot } from './workspace.mjs';
 
 /** Which projects there are, in the order they run, and whether they need the environment. */
 export const projects = /** @type {const} */ ([
-  { name: 'unit', needsEnvironment: false, jestArgs: ['--maxWorkers=100%'] },
+  // More workers than cores: many of these tests wait for sockets and child processes.
+  { name: 'unit', needsEnvironment: false, jestArgs: ['--maxWorkers=150%'] },
   { name: 'integration', needsEnvironment: true, jestArgs: [] },
   // One scenario at a time: they start services, and look at the whole machine.
   { name: 'e2e', needsEnvironment: true, jestArgs: ['--runInBand'] },
