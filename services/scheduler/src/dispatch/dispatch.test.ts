@@ -9,6 +9,7 @@ import {
   verifyToken,
 } from '@stadion/service-kit';
 import { dispatchRequest, type DispatchRequest, type StarterStatus } from '@stadion/contracts';
+import { eventually } from '@stadion/testkit';
 import { createScheduler, type Scheduler } from '../app.js';
 import { openSqlite } from '../store/connect.js';
 import type { Store } from '../store/store.js';
@@ -171,14 +172,17 @@ const newTask = (overrides: Partial<NewTask> = {}): NewTask => ({
   ...overrides,
 });
 
+/** What `look` answers as soon as `isDone` likes it. */
 async function until<T>(look: () => Promise<T> | T, isDone: (value: T) => boolean): Promise<T> {
-  const deadline = Date.now() + 15_000;
-  for (;;) {
-    const value = await look();
-    if (isDone(value)) return value;
-    if (Date.now() > deadline) throw new Error(`it never came to be; last seen: ${JSON.stringify(value)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
+  const found = await eventually(
+    async () => {
+      const value = await look();
+      if (!isDone(value)) throw new Error(`not yet; last seen: ${JSON.stringify(value)}`);
+      return { value };
+    },
+    { timeoutMs: 15_000 },
+  );
+  return found.value;
 }
 const untilPushed = (count: number) =>
   until(

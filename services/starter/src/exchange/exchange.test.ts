@@ -66,7 +66,10 @@ test('secrets are for the starter only, the script sees its own folder and can c
   for (const name of ['done', 'refused', 'trash']) expect(await modeOf(name)).toBe('700');
 });
 
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const asRoot = (title: string, check: () => Promise<void>) =>
+  process.getuid?.() === 0
+    ? test(title, check)
+    : test.skip(`${title} (skipped: this user is not root)`, check);
 asRoot(
   'another user can create files, and can neither replace nor remove what the starter put there',
   async () => {

@@ -3,12 +3,9 @@
  * they carry `noRunToken` where ours carry a run token, in the journal and in the spool too, so that a result finds its
  * way after a restart. The original has no tokens, no running callback and no heartbeats.
  */
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import axios from 'axios';
 import type { OriginalResult, ResultReport } from '@stadion/contracts';
 import { codeOf, messageOf } from '@stadion/service-kit';
-import { userAgent } from '../version.js';
+import { connectTo } from './connect-to.js';
 import type { Delivery } from './delivery.js';
 import type { SchedulerClient } from './scheduler-client.js';
 
@@ -49,21 +46,7 @@ export function routeByOrigin(
 }
 
 export function createOriginalSchedulerClient(schedulerUrl: string): SchedulerClient {
-  const httpAgent = new HttpAgent({ keepAlive: true, maxSockets: 32 });
-  const httpsAgent = new HttpsAgent({ keepAlive: true, maxSockets: 32 });
-  const http = axios.create({
-    baseURL: schedulerUrl,
-    httpAgent,
-    httpsAgent,
-    timeout: 30_000,
-    proxy: false,
-    maxRedirects: 0,
-    maxBodyLength: Infinity,
-    maxContentLength: 1024 * 1024,
-    responseType: 'text',
-    validateStatus: null,
-    headers: { 'User-Agent': userAgent, 'Content-Type': 'application/json' },
-  });
+  const { http, close } = connectTo(schedulerUrl);
 
   async function post(body: string, signal: AbortSignal): Promise<number> {
     return (await http.post<string>('/script-result/', body, { signal })).status;
@@ -83,10 +66,7 @@ export function createOriginalSchedulerClient(schedulerUrl: string): SchedulerCl
     },
     postRunning: () => Promise.resolve(),
     postHeartbeat: () => Promise.resolve(),
-    close() {
-      httpAgent.destroy();
-      httpsAgent.destroy();
-    },
+    close,
   };
 }
 

@@ -1,11 +1,8 @@
 /** The scheduler as the starter calls it: two reports of an attempt, and the heartbeat. One try each. */
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
-import axios from 'axios';
 import type { RunningReport, StarterStatus } from '@stadion/contracts';
 import { codeOf, messageOf, signToken, type SigningKey } from '@stadion/service-kit';
 import type { SpooledResult } from '../exchange/exchange.js';
-import { userAgent } from '../version.js';
+import { connectTo } from './connect-to.js';
 import { type Delivery, deliveryOf } from './delivery.js';
 
 export interface SchedulerClient {
@@ -19,21 +16,7 @@ export interface SchedulerClient {
 }
 
 export function createSchedulerClient(schedulerUrl: string, key: SigningKey): SchedulerClient {
-  const httpAgent = new HttpAgent({ keepAlive: true, maxSockets: 32 });
-  const httpsAgent = new HttpsAgent({ keepAlive: true, maxSockets: 32 });
-  const http = axios.create({
-    baseURL: schedulerUrl,
-    httpAgent,
-    httpsAgent,
-    timeout: 30_000,
-    proxy: false,
-    maxRedirects: 0,
-    maxBodyLength: Infinity,
-    maxContentLength: 1024 * 1024,
-    responseType: 'text',
-    validateStatus: null,
-    headers: { 'User-Agent': userAgent, 'Content-Type': 'application/json' },
-  });
+  const { http, close } = connectTo(schedulerUrl);
 
   async function post(path: string, token: string, body: unknown, signal: AbortSignal, timeoutMs?: number) {
     return await http.post<string>(path, JSON.stringify(body), {
@@ -67,9 +50,6 @@ export function createSchedulerClient(schedulerUrl: string, key: SigningKey): Sc
       });
       expectOk((await post('/v1/starters/heartbeat', token, status, signal, 4_000)).status);
     },
-    close() {
-      httpAgent.destroy();
-      httpsAgent.destroy();
-    },
+    close,
   };
 }
